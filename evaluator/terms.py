@@ -8,7 +8,7 @@ from typing import Final
 from services.common.policy.metrics import CLASS_METRICS, EACH_CLASS, MetricKind
 from services.common.policy.records import Objective, Plan, Policy
 
-STATISTICS_VERSION: Final = 10
+STATISTICS_VERSION: Final = 11
 """Goes up whenever the same windows under the same policy could give another log e."""
 
 

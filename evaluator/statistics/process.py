@@ -12,9 +12,10 @@ the plain mixture, both of which keep that:
   most that of 2 ln(k) - ln(reserve_0) more of log E, whatever was seen before.
 - **Cap.** One look can be kept from raising E above C max(E, 1), E its value before: with C the third root of
   1/alpha, no fewer than three looks reach 1/alpha. Wealth given away has no greater expectation, so what is
-  left is a supermartingale too. Every candidate's wealth and the reserve are divided by the same excess, so
-  that the shares among them stay those of the uncapped mixture and the next look's ratio is again a mixture
-  of bets.
+  left is a supermartingale too. Every candidate's wealth and the reserve are raised alike at such a look: what
+  the bets have won of it is too much to be learnt from. Where each kept its part, a process that failed at one
+  look left all wealth with "everything fails", and a rise from .5 to 2 % that came with it was found after 120
+  looks instead of 18.
 """
 
 import math
@@ -88,7 +89,7 @@ def advance(process: EProcess, log_bets: FloatArray, cap: float = math.inf) -> E
     """
     looks = process.looks + 1
     wealth, log_e, most = _after(
-        process.log_wealth.copy(),
+        process.log_wealth,
         log_bets,
         (process.log_e, process.max_log_e),
         cap,
@@ -132,18 +133,21 @@ def _after(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return ln wealth, ln E and the greatest ln E after one look.
 
-    wealth: before it, and written to. before: ln E and the greatest ln E. parts: minus ln of what part of the reserve
-    moves to the candidates, and ln of what part stays.
+    wealth: before it. before: ln E and the greatest ln E. parts: minus ln of what part of the reserve moves to the
+    candidates, and ln of what part stays.
     """
-    wealth[..., :-1] += log_bets
-    log_e = log_sum_exp(wealth)
-    excess = np.maximum(log_e - np.maximum(before[0], 0.0) - cap, 0.0)
-    wealth -= excess[..., np.newaxis]
+    after = wealth.copy()
+    after[..., :-1] += log_bets
+    log_e = log_sum_exp(after)
+    most = np.maximum(before[0], 0.0) + cap
+    beyond = np.asarray(log_e > most)
+    if beyond.any():
+        log_e = np.minimum(log_e, most)
+        after = np.where(beyond[..., np.newaxis], wealth + (log_e - before[0])[..., np.newaxis], after)
     moved, left = parts
-    wealth[..., :-1] = np.logaddexp(wealth[..., :-1], wealth[..., -1:] - moved + log_weights)
-    wealth[..., -1] += left
-    log_e = log_e - excess
-    return wealth, log_e, np.maximum(before[1], log_e)
+    after[..., :-1] = np.logaddexp(after[..., :-1], after[..., -1:] - moved + log_weights)
+    after[..., -1] += left
+    return after, log_e, np.maximum(before[1], log_e)
 
 
 SUSPICION: Final = 0.33

@@ -1,9 +1,9 @@
 """The burst guard, by a list of accounts: one for each bet and the look that it begins with.
 
-An account holds its part of the wealth from the start, and until it has begun it is left as it is. After a look that
-raised the sum beyond `cap` above what it was, or above 1 where that was less, all accounts are cut by one factor, those
-that have not begun too: who gives away wealth has no more of it to expect. Numbers of 40 digits and any size, so that
-no look is too much.
+An account holds its part of the wealth from the start, and until it has begun it is left as it is. Where a look raises
+the sum beyond `cap` above what it was, or above 1 where that was less, all accounts get what they had before it, raised
+by one factor to that sum, those that have not begun too: who gives away wealth has no more of it to expect. Numbers of
+40 digits and any size, so that no look is too much.
 """
 
 from collections.abc import Sequence
@@ -30,15 +30,14 @@ def capped_log_es(
         accounts = [[(1 - Decimal(late)) * part] for part in parts]
         waiting, before, found = Decimal(late), Decimal(1), []
         for number, look in enumerate(gains, start=1):
-            accounts = [
-                [wealth * Decimal(gain).exp() for wealth in own] for own, gain in zip(accounts, look, strict=True)
-            ]
-            whole = waiting + sum(sum(own) for own in accounts)
+            won = [[wealth * Decimal(gain).exp() for wealth in own] for own, gain in zip(accounts, look, strict=True)]
+            whole = waiting + sum(sum(own) for own in won)
             most = max(before, Decimal(1)) * Decimal(cap).exp() if cap < float("inf") else whole
             if whole > most:
-                kept = most / whole
-                accounts = [[wealth * kept for wealth in own] for own in accounts]
-                waiting, whole = waiting * kept, most
+                raised = most / before
+                won = [[wealth * raised for wealth in own] for own in accounts]
+                waiting, whole = waiting * raised, most
+            accounts = won
             found.append(float(whole.ln()))
             before = whole
             # Of what waits, 1/(k(k+1)) of 1/k begins with the next look.

@@ -9,6 +9,7 @@ from evaluator.gates.distributions import distribution_gate
 from evaluator.gates.each_class import EachClassGate
 from evaluator.gates.rates import rate_gate
 from evaluator.gates.step_counts import StepCounts
+from evaluator.statistics.process import log_threshold
 from evaluator.verdict.decide import decide
 from evaluator.verdict.decision import Action
 from evaluator.verdict.reports import Verdict
@@ -40,12 +41,29 @@ def bursts(seed: int, every: int, looks: int, *, cut: bool = False) -> Trial:
     raise AssertionError
 
 
-@pytest.mark.parametrize(("every", "looks"), [(20, 2), (20, 1), (40, 1)])
-def test_a_version_that_fails_in_bursts_is_not_promoted_for_want_of_three_looks_that_agree(
-    every: int, looks: int
-) -> None:
-    """Of all that it was asked it fails 3 to 10 %, stable .5 %."""
-    made = bursts(0, every, looks)
+@pytest.mark.parametrize("looks", [1, 2])
+def test_bursts_that_come_again_and_again_are_a_harm(looks: int) -> None:
+    """Each of them brings a third of the bar or two, which bets on fewer failures keep for a while."""
+    decision = bursts(0, 20, looks).outcome
+    assert decision is not None
+    assert (decision.action, decision.gate) == (Action.ROLLBACK, "errors"), decision.reason
+
+
+def test_one_burst_hides_no_harm_that_goes_on() -> None:
+    """A version that fails 2 % where stable fails .5 %, and everything at one look."""
+    margins = GateMargin(1.1, 0.0005), GateMargin(1.5, 0.0025)
+    gate = rate_gate(Gate("errors", MetricKind.ERRORS, Need.ALWAYS, *margins, 0.4), 0.004)
+    gate = gate.learn([(0, 0, 2_000, 10)]).judge_harm([(150, 150, 150, 1)])
+    looks = 1
+    while gate.harm.max_log_e < log_threshold(0.004):
+        gate, looks = gate.judge_harm([(150, 3, 150, 1)]), looks + 1
+    # It took 51 of them where all wealth was left with what had won most by the burst.
+    assert looks <= 12
+
+
+def test_a_version_that_fails_in_bursts_is_not_promoted_for_want_of_three_looks_that_agree() -> None:
+    """Of all that it was asked it fails 3 %, stable .5 %."""
+    made = bursts(0, 40, 1)
     decision = made.outcome
     assert decision is not None
     assert decision.at is not None
@@ -72,20 +90,25 @@ def test_what_breakers_keep_from_a_version_while_it_fails_is_in_the_sum(seed: in
     assert 1_000 < int(found[1].replace(",", "")) <= 3_200
 
 
-def test_a_version_that_is_slow_in_bursts_is_not_promoted_either() -> None:
-    """Of its batches one in ten takes ten times as long, all of them at two looks of twenty."""
+@pytest.mark.parametrize(("every", "looks"), [(20, 2), (30, 1)])
+def test_a_version_that_is_slow_in_bursts_is_not_promoted_either(every: int, looks: int) -> None:
+    """Of its batches one in ten takes ten times as long, all of them at two looks of twenty; or one in thirty."""
     terms = demo_terms(demo_policy(gates=(GateDraft(MetricKind.RUNTIME, required=True),)), demo_plan(1000), features=0)
     made = trial(0, replace(terms, plan=demo_plan(1000, period=240.0)), rate=600.0)
     for number in range(140):
-        made.fleet.test = Behaviour(seconds=0.02 if 2 <= number % 20 < 4 else 0.002)
+        made.fleet.test = Behaviour(seconds=0.02 if 2 <= number % every < 2 + looks else 0.002)
         if made.look().action is not Action.NONE:
             break
     decision = made.outcome
     assert decision is not None
     assert decision.at is not None
+    if looks > 1:
+        assert (decision.action, decision.gate) == (Action.ROLLBACK, "runtime"), decision.reason
+        return
     assert (decision.action, decision.code) == (Action.CANCEL, "NOT_SAFE"), decision.reason
     assert "in sum v2 is not safe: v2's batches took " in decision.reason
-    assert decide(made.state, replace(decision.at, rules=3)).code == "NO_VIOLATION"
+    # What an older release concluded of such evidence: it has passed between two bursts, or nothing was violated.
+    assert decide(made.state, replace(decision.at, rules=3)).action is Action.PROMOTE
 
 
 def test_what_has_passed_between_two_bursts_waits_while_it_is_not_safe_in_sum() -> None:

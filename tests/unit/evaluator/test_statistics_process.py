@@ -27,9 +27,37 @@ def test_the_expectation_of_a_fair_game_is_one_with_any_reserve(reserve: float) 
 def test_a_cap_only_gives_away() -> None:
     paths = list(itertools.product((0, 1), repeat=6))
     capped = [math.exp(float(follow(path, 0.1, 0.3).log_e)) for path in paths]
-    free = [math.exp(float(follow(path, 0.1, math.inf).log_e)) for path in paths]
-    assert sum(capped) / len(paths) < 1.0
-    assert all(less <= more * (1 + 1e-12) for less, more in zip(capped, free, strict=True))
+    assert 0.3 < sum(capped) / len(paths) < 1.0
+    for path in paths:
+        before, after = follow(path[:-1], 0.1, 0.3), follow(path, 0.1, 0.3)
+        assert after.log_e <= advance(before, COIN[path[-1]]).log_e + 1e-12
+
+
+def test_a_capped_look_raises_all_wealth_alike() -> None:
+    before = advance(open_process(np.array([1.0, 3.0]), 0.2), np.array([-0.5, 0.1]))
+    after = advance(before, np.array([500.0, -2.0]), 1.0)
+    gain = float(after.log_e) - float(before.log_e)
+    assert float(after.log_e) == max(float(before.log_e), 0.0) + 1.0
+    # But for the third of the reserve that moves to the candidates, as after any look.
+    kept = before.log_wealth[-1] + gain
+    assert after.log_wealth[-1] == pytest.approx(kept + math.log(2 / 3))
+    moved = np.exp(kept - math.log(3.0)) * np.array([0.25, 0.75])
+    assert np.exp(after.log_wealth[:-1]) == pytest.approx(np.exp(before.log_wealth[:-1] + gain) + moved)
+
+
+def test_a_look_beyond_the_cap_hides_nothing_of_what_comes_after_it() -> None:
+    def looks_until(bets: list[np.ndarray]) -> int:
+        process = open_process(np.ones(2), 0.1)
+        for look, bet in enumerate(bets, start=1):
+            process = advance(process, bet, look_cap(0.01))
+            if float(process.max_log_e) >= log_threshold(0.01):
+                return look
+        return len(bets) + 1
+
+    # The first candidate's bet is on what a burst is like, the second's on a harm that goes on.
+    calm, burst = np.array([-6.0, 0.2]), np.array([300.0, 40.0])
+    assert looks_until([calm] * 60) <= 30
+    assert looks_until([burst] + [calm] * 60) <= 30
 
 
 def test_wealth_is_spread_over_candidates_and_reserve() -> None:
