@@ -196,17 +196,23 @@ class DistributionGate:
         return next(arms), next(arms)
 
 
-def distribution_gate(gate: Gate, alpha: float, bounds: tuple[float, ...]) -> DistributionGate:
+def distribution_gate(
+    gate: Gate, alpha: float, bounds: tuple[float, ...], agreeing: int = 3, promote: float = 0.05
+) -> DistributionGate:
     """A gate on a distribution without evidence.
 
     Args:
         gate: what it watches.
         alpha: the probability with which it may roll back a version as good as stable.
         bounds: of the buckets; geometric, by `RATIO`.
+        agreeing: looks that must agree on a winner.
+        promote: the probability with which it passes a version at its margin.
     """
     buckets, better, margin = len(bounds) + 1, gate.better, gate.safe
     harm = runtime.runtime_harm_test(buckets, RATIO, alpha, gate.harm.buckets)
-    safe = runtime.runtime_non_inferiority_test(buckets, RATIO, margin.buckets if better is None else -better.buckets)
+    safe = runtime.runtime_non_inferiority_test(buckets, RATIO, margin.buckets)
+    if better is not None:
+        safe = runtime.runtime_superiority_test(buckets, RATIO, better.buckets, promote, agreeing_looks=agreeing)
     tail = runtime.runtime_tail_test(buckets, RATIO, margin.buckets, margin.offset) if margin.offset else None
     # As long as they judge the same they have one past.
     safe, tail = replace(safe, past=harm.past), tail and replace(tail, past=harm.past)

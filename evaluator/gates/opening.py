@@ -42,21 +42,23 @@ def open_gate(gate: Gate, terms: Terms) -> GateState | None:
 
 def open_by_requests(gate: Gate, terms: Terms) -> RequestGate | None:
     """A gate without evidence, however requests are assigned; the arguments are those of `open_gate`."""
-    alpha, agreeing = terms.policy.gate_alpha(gate), agreeing_looks(gate, terms, 0)
+    alpha, agreeing, promote = terms.policy.gate_alpha(gate), agreeing_looks(gate, terms, 0), terms.policy.alpha_promote
     match gate.metric:
         case MetricKind.INPUT_DRIFT:
             return None
+        case MetricKind.RUNTIME if gate.limit is not None:
+            return RuntimeLimitGate.open(gate, alpha)
         case MetricKind.RUNTIME:
-            bounds = catalog.INFERENCE_DURATION.bounds
-            return distribution_gate(gate, alpha, bounds) if gate.limit is None else RuntimeLimitGate.open(gate, alpha)
+            return distribution_gate(gate, alpha, catalog.INFERENCE_DURATION.bounds, agreeing, promote)
         case MetricKind.ABSOLUTE_ERROR:
-            return _guarded(distribution_gate(gate, alpha, catalog.FEEDBACK_ERROR.bounds), terms, 0, alpha)
+            errors = distribution_gate(gate, alpha, catalog.FEEDBACK_ERROR.bounds, agreeing, promote)
+            return _guarded(errors, terms, 0, alpha)
         case MetricKind.CLASS_BALANCE:
             return BalanceGate.open(gate, alpha, terms.declared)
         case _ if gate.metric in CLASS_METRICS and gate.positive == EACH_CLASS:
             return EachClassGate.open(gate, alpha, terms.declared, agreeing)
         case _:
-            return rate_gate(gate, alpha, agreeing, terms.policy.alpha_promote)
+            return rate_gate(gate, alpha, agreeing, promote)
 
 
 def guarded(gate: GateState, terms: Terms, step: int) -> GateState:

@@ -185,7 +185,9 @@ class RateGate:
                 test = float(smoothed_rate(self.seen.n_test, self.seen.x_test))
             elif not self.safe.n_past:
                 return None
-        more = remaining(self.safe.process, rate_growth(self.safe, test, stable, share), alpha)
+        # What is held back of a winner's evidence must be won beyond the bar.
+        level = alpha * math.exp(-self.safe.excess)
+        more = remaining(self.safe.process, rate_growth(self.safe, test, stable, share), level)
         return None if more is None else math.ceil(more * self.effect)
 
     @staticmethod

@@ -16,6 +16,7 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.statistics.agreement import Agreement
 from evaluator.statistics.bets import (
     Margin,
     Side,
@@ -70,7 +71,8 @@ class RateTest:
     """The state of one P1 test.
 
     n_past, x_past: the stable arm's totals so far. cap: of one look, see `process.advance` (infinity: none). boost:
-    ln(1/alpha) where the test ends at it and wins nothing beyond, see `boost`; 0: it is not boosted.
+    ln(1/alpha) where the test ends at it and wins nothing beyond, see `boost`; 0: it is not boosted. agreement: of the
+    looks that must agree on a winner; None: any number may decide, or `cap` says how many.
     """
 
     side: Side
@@ -80,12 +82,18 @@ class RateTest:
     x_past: FloatArray
     process: EProcess
     boost: float = 0.0
+    agreement: Agreement | None = None
 
     @property
     def log_e(self) -> float:
         """ln E at the last look: what non-inferiority is read from (of several rates the least: all must show it)."""
         log_e = self.process.log_e
-        return float(log_e.min() if log_e.ndim else log_e)
+        return float(log_e.min() if log_e.ndim else log_e) - self.excess
+
+    @property
+    def excess(self) -> float:
+        """What of ln E is held back, since a few looks alone have brought it."""
+        return 0.0 if self.agreement is None else self.agreement.excess
 
     @property
     def max_log_e(self) -> float:
@@ -141,13 +149,13 @@ def superiority_test(better: float, alpha: float, *, agreeing_looks: int = 0) ->
     """
     test = non_inferiority_test(Margin(-better))
     boost = log_threshold(alpha) if better == 0.0 else 0.0
-    cap = look_cap(alpha, agreeing_looks) if agreeing_looks else test.cap
-    return replace(test, process=open_process(superiority_weights()), boost=boost, cap=cap)
+    agreement = Agreement.of(alpha, agreeing_looks) if agreeing_looks else None
+    return replace(test, process=open_process(superiority_weights()), boost=boost, agreement=agreement)
 
 
 def restart(test: RateTest) -> RateTest:
     """Return the test with E = 1 and its past kept, for a new step of the plan."""
-    return replace(test, process=reset(test.process))
+    return replace(test, process=reset(test.process), agreement=test.agreement and test.agreement.restart())
 
 
 def update(test: RateTest, windows: RateWindows, effect: float | FloatArray = 1.0) -> RateTest:
@@ -194,16 +202,23 @@ def after_bets(test: RateTest, bets: FloatArray, effect: float | FloatArray) -> 
 
 def after_look(test: RateTest, windows: RateWindows, process: EProcess) -> RateTest:
     """Return the test with the windows in its past, and its process after them."""
+    agreement = test.agreement
+    if agreement is not None and process is not test.process:
+        agreement, process = agreement.after(test.process, process)
     n_past, x_past = frozen(test.n_past + windows.totals[2]), frozen(test.x_past + windows.totals[3])
-    return RateTest(test.side, test.margin, test.cap, n_past, x_past, process, test.boost)
+    return RateTest(test.side, test.margin, test.cap, n_past, x_past, process, test.boost, agreement)
 
 
 def _boosted(test: RateTest, windows: RateWindows, informative: npt.NDArray[np.bool_]) -> EProcess:
-    """One window after another, since each is boosted by what there is before it."""
+    """One window after another, since each is boosted by what there is before it.
+
+    What is held back must be won beyond the level.
+    """
     process, stable_rate = test.process, smoothed_rate(test.n_past, test.x_past)
+    threshold = test.boost + test.excess
     table = np.stack((windows.n_test, windows.x_test, windows.n_stable, windows.x_stable), axis=-1)
     for window in table[informative]:
-        process = advance(process, boosted_bets(process, test.boost, stable_rate, window), test.cap)
+        process = advance(process, boosted_bets(process, threshold, stable_rate, window), test.cap)
     return process
 
 

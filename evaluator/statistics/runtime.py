@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluator.statistics import bets, shapes
+from evaluator.statistics.agreement import Agreement
 from evaluator.statistics.bets import Margin, Side
 from evaluator.statistics.counts import FloatArray, checked_counts
 from evaluator.statistics.histograms import Past, RuntimeWindows, at_least, quantile_bucket, shifted
@@ -41,7 +42,7 @@ class RuntimeTest:
 
     ratio: that of the geometric bounds. margin: in buckets. quantile: that of tau, for non-inferiority. cap:
     of one look, see `process.advance`. offset: share of the batches by which the test version may have more
-    beyond tau; above 0 only of the tail.
+    beyond tau; above 0 only of the tail. agreement: as in `RateTest`.
     """
 
     side: Side
@@ -52,11 +53,12 @@ class RuntimeTest:
     past: Past
     process: EProcess
     offset: float = 0.0
+    agreement: Agreement | None = None
 
     @property
     def log_e(self) -> float:
         """ln E at the last look: what non-inferiority is read from."""
-        return float(self.process.log_e)
+        return float(self.process.log_e) - (0.0 if self.agreement is None else self.agreement.excess)
 
     @property
     def max_log_e(self) -> float:
@@ -95,6 +97,17 @@ def runtime_non_inferiority_test(
     process = open_process(weights, shape=shape)
     past = Past.empty(buckets, shape)
     return _checked(RuntimeTest(Side.NON_INFERIOR, ratio, margin, quantile, math.inf, past, process))
+
+
+def runtime_superiority_test(
+    buckets: int, ratio: float, faster: int, alpha: float, *, agreeing_looks: int = 3
+) -> RuntimeTest:
+    """Return a fresh test of superiority: at the control's median faster by more than `faster` buckets; 0: at all.
+
+    alpha, agreeing_looks: as in `rates.superiority_test`. One look of a slow control process makes no winner either.
+    """
+    test = runtime_non_inferiority_test(buckets, ratio, -faster)
+    return replace(test, agreement=Agreement.of(alpha, agreeing_looks))
 
 
 def runtime_tail_test(
@@ -147,7 +160,8 @@ def _of_each_past(tests: Sequence[RuntimeTest], make: Callable[[Past], _Made]) -
 def restart(test: RuntimeTest) -> RuntimeTest:
     """Return the test with E = 1 and its past kept, for a new step of the plan."""
     process = test.process
-    return replace(test, process=open_process(np.exp(process.log_weights), process.reserve, process.log_e.shape))
+    opened = open_process(np.exp(process.log_weights), process.reserve, process.log_e.shape)
+    return replace(test, process=opened, agreement=test.agreement and test.agreement.restart())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,13 +216,15 @@ def update_each(tests: Sequence[RuntimeTest], windows: RuntimeWindows) -> list[R
 
 
 def _update(test: RuntimeTest, judged: _Judged) -> RuntimeTest:
-    process = test.process
+    process, agreement = test.process, test.agreement
     if judged.informative.any():
         judge = _log_bets_harm if test.side is Side.HARM else _log_bets_non_inferior
         log_e = np.zeros((*judged.informative.shape, process.log_weights.size))
         log_e[judged.informative] = judge(test, judged.histograms, judged.row_of, judged.test, judged.control)
         process = advance(process, log_e.sum(axis=0), test.cap)
-    return replace(test, past=judged.after, process=process)
+        if agreement is not None:
+            agreement, process = agreement.after(test.process, process)
+    return replace(test, past=judged.after, process=process, agreement=agreement)
 
 
 def _log_bets_harm(

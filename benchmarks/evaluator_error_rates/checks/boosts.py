@@ -17,6 +17,7 @@ from evaluator.statistics.rates import RateWindows
 _ALPHAS: Final = (0.2, 0.05, 0.01, 0.0005)
 _BETTER: Final = (0.0, 0.0, 0.0, 0.01, 0.05)
 _EFFECTS: Final = (1.0, 1.0, 1.0, 2.5)
+_AGREEING: Final = (0, 0, 1, 2, 3)
 _LOOKS: Final = 5
 _ARMS: Final = (0, 1, 8, 60, 400, 5_000)
 _LARGE: Final = 10_000_000
@@ -45,8 +46,10 @@ def _gaps(rng: Generator, alpha: float, *, large: bool) -> list[float]:
     rate = float(rng.choice([0.001, 0.02, 0.1, 0.5, 0.95]))
     n = int(rng.choice([100, 400, 20_000]))
     x = int(rng.binomial(n, rate * rng.choice([0.2, 1.0, 1.0])))
-    test = rates.update(rates.superiority_test(better, alpha), RateWindows.of([(0, 0, n, x)]))
-    wanted = Superiority(better, alpha, (n, x))
+    agreeing = int(rng.choice(_AGREEING))
+    opened = rates.superiority_test(better, alpha, agreeing_looks=agreeing)
+    test = rates.update(opened, RateWindows.of([(0, 0, n, x)]))
+    wanted = Superiority(better, alpha, (n, x), agreeing)
     gaps = []
     for look in range(_LOOKS):
         rows = [_row(rng, rate) for _ in range(int(rng.integers(1, 4)))]
@@ -54,7 +57,7 @@ def _gaps(rng: Generator, alpha: float, *, large: bool) -> list[float]:
             rows = [(_LARGE, int(rng.integers(0, 900)), _LARGE, int(rng.integers(0, 900)))]
         test = rates.update(test, RateWindows.of(rows), effect)
         wanted.look(rows, effect)
-        gaps.append(abs(test.log_e - wanted.log_e))
+        gaps.append(abs(test.log_e - (wanted.log_e - wanted.held_back)))
     return gaps
 
 

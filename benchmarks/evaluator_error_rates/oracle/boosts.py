@@ -32,11 +32,14 @@ class Superiority:
         better: in rate.
         alpha: at which it decides.
         past: n and x of the stable arm.
+        agreeing: looks that must agree; 0: one may decide.
     """
 
-    def __init__(self, better: float, alpha: float, past: tuple[int, int]) -> None:
+    def __init__(self, better: float, alpha: float, past: tuple[int, int], agreeing: int = 0) -> None:
         self._better = better
         self._decides = -math.log(alpha)
+        self._agreeing = agreeing
+        self._gains: list[float] = []
         self._n, self._x = past
         bets = len(safe_bets(0.0, 1.0, 0.5)) - 1
         self._logs = [math.log(1.0 / bets)] * bets + [math.log(_LIKE_NOTHING)]
@@ -46,11 +49,23 @@ class Superiority:
     def look(self, rows: Sequence[Row], effect: float) -> None:
         """One look's windows, of which each is boosted by what there is before it; effect: of rows alike."""
         ts = (self._x + 0.5) / (self._n + 1.0)
+        before, logs = self.log_e, self._logs
         for row in rows if self._n >= _ENOUGH else []:
             if row[0] and row[2]:
                 self._window(row, ts, boosted=self._better == 0.0 and effect == 1.0, effect=effect)
+        if self._agreeing:
+            most = max(before, 0.0) + self._decides / self._agreeing * _OVER
+            if self.log_e > most:
+                self.log_e, self._logs = most, [log + most - before for log in logs]
+            self._gains.append(self.log_e - before)
         self._n += sum(row[2] for row in rows)
         self._x += sum(row[3] for row in rows)
+
+    @property
+    def held_back(self) -> float:
+        """What the best looks, one fewer than must agree, brought beyond the next best; of no more than that: 0."""
+        best = sorted((max(gain, 0.0) for gain in [*self._gains, *[0.0] * self._agreeing]), reverse=True)
+        return math.fsum(gain - best[self._agreeing - 1] for gain in best[: self._agreeing])
 
     def _window(self, row: Row, ts: float, *, boosted: bool, effect: float) -> None:
         rates = [rate for _, rate in safe_bets(-self._better, 1.0, ts)]
@@ -59,9 +74,10 @@ class Superiority:
         ]
         after = self._after(lines, row[1], effect)
         boost = 0.0
-        if boosted and self.log_e < self._decides and _few(row):
-            boost = self._boost(lines, row)
-            boost -= max(0.0, boost + after - self._decides * _OVER)
+        decides = self._decides + self.held_back
+        if boosted and self.log_e < decides and _few(row):
+            boost = self._boost(lines, row, decides)
+            boost -= max(0.0, boost + after - decides * _OVER)
         self._logs = [
             log + (fixed + each * row[1]) / effect + boost for log, (fixed, each) in zip(self._logs, lines, strict=True)
         ]
@@ -73,13 +89,13 @@ class Superiority:
         most = max(logs)
         return most + math.log(math.fsum(math.exp(log - most) for log in logs))
 
-    def _boost(self, lines: Sequence[tuple[float, float]], row: Row) -> float:
+    def _boost(self, lines: Sequence[tuple[float, float]], row: Row, decides: float) -> float:
         """ln b. The fewer bad requests the test arm has, the richer it is."""
         chances = hypergeometric(row)
         richest = [(bad, self._after(lines, bad)) for bad in sorted(chances)]
         with localcontext() as context:
             context.prec, context.Emin, context.Emax = _DIGITS, -(10**9), 10**9
-            bar, have = Decimal(self._decides).exp(), Decimal(self.log_e).exp()
+            bar, have = Decimal(decides).exp(), Decimal(self.log_e).exp()
             wealth = [(chances[bad], Decimal(log).exp()) for bad, log in richest]
             poorer = list(itertools.accumulate(chance * rich for chance, rich in reversed(wealth)))
             sure = Decimal(0)
