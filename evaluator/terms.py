@@ -7,6 +7,7 @@ from typing import Final
 
 from services.common.policy.metrics import CLASS_METRICS, EACH_CLASS, MetricKind
 from services.common.policy.records import Objective, Plan, Policy
+from services.common.telemetry.catalog import BALANCED_CLASSES
 
 STATISTICS_VERSION: Final = 11
 """Goes up whenever the same windows under the same policy could give another log e."""
@@ -76,8 +77,13 @@ class Terms:
 
     @property
     def balances(self) -> bool:
-        """Whether the classes of all predictions are judged: by a gate, or of a lane that is watched."""
-        return not self.stable or any(gate.metric is MetricKind.CLASS_BALANCE for gate in self.policy.gates)
+        """Whether the classes of all predictions are judged, or how alike those of a request are is asked for.
+
+        By a gate, or of a lane that is watched. Of mirrored rows a gate asks, of as many classes as are judged.
+        """
+        asked = {gate.metric for gate in self.policy.gates}
+        few = len(self.declared) <= BALANCED_CLASSES
+        return not self.stable or MetricKind.CLASS_BALANCE in asked or (few and MetricKind.DISAGREEMENT in asked)
 
     @property
     def compares_runtimes(self) -> bool:

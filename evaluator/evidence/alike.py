@@ -154,6 +154,12 @@ class AlikeAnswers:
         test, stable = answers_of(counted)
         return AlikeAnswers(self.test.plus(test), self.stable.plus(stable))
 
+    @property
+    def together(self) -> float:
+        """Rows of a row's own request, of the test arm's predictions: no rows say less of a request than so many do."""
+        rows = sum(self.test.rows)
+        return 1.0 + sum(self.test.every) / rows if rows else 1.0
+
     def effects(self, classes: int) -> FloatArray:
         """The design effect of each class's predictions, (classes): of one with few of them, that of all together."""
         varied, alone, seen = (np.zeros(classes + 1) for _ in range(3))

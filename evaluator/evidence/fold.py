@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import reduce
 
+from evaluator.evidence.copies import NO_COPIES
 from evaluator.evidence.label_looks import Known, Taken, judge_labels, take_labels, take_pairs
 from evaluator.evidence.ledger import Ledger
 from evaluator.evidence.passing import leap, stands
@@ -166,9 +167,10 @@ def _judge(state: State, look: Look, counted: ArmCounts) -> State:
     rows = WindowRows(counted, look.epoch)
     # By what the rows of one request say, what a gate needs is fixed too.
     effect = state.alike.effect
-    informed = _freeze_needs(state, [told(gate, effect, state.answers) for gate in state.gates])
+    informed = _freeze_needs(state, [told(gate, effect, state.answers, state.copies) for gate in state.gates])
     resting, apart = state.resting, state.others.apart
-    judged = judge_window(informed, rows, resting=resting, apart=apart)
+    copies = state.copies if state.shadowed else NO_COPIES
+    judged = judge_window(informed, rows, resting=resting, apart=apart, copies=copies)
     # Each process was read at a moment of its own; labels are known as far as the one that was read first.
     read = min((one.read_us for one in look.window), default=0) / 1e6 or state.time
     return replace(state, gates=tuple(judged)) if resting else _judge_labels(state, judged, read)

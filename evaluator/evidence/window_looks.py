@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import cached_property
 
+from evaluator.evidence.copies import NO_COPIES, Copies
 from evaluator.gates.balance import BalanceGate
 from evaluator.gates.cohorts import CohortGate
 from evaluator.gates.distributions import DistributionGate
@@ -84,7 +85,7 @@ def learn_window(gate: GateState, rows: WindowRows) -> GateState:
 
 
 def judge_window(
-    gates: Sequence[GateState], rows: WindowRows, *, resting: bool, apart: bool = False
+    gates: Sequence[GateState], rows: WindowRows, *, resting: bool, apart: bool = False, copies: Copies = NO_COPIES
 ) -> list[GateState]:
     """Gates after a window; one that is judged by labels is as it was.
 
@@ -93,9 +94,10 @@ def judge_window(
         rows: the window's.
         resting: the inputs of both arms are drifted, so that what the answers say is not judged.
         apart: other lanes make one of the processes busier that runtimes are compared of.
+        copies: of a SHADOW step.
     """
     gathered = [_gathered(gate, rows) for gate in gates]
-    judging = [_judging(gate, rows, attempts, resting=resting) for gate, attempts in gathered]
+    judging = [_judging(gate, rows, attempts, resting=resting, copies=copies) for gate, attempts in gathered]
     tests = iter(judge_each([one for one in judging if one is not None]))
     return [
         _judge_alone(gate, rows, apart=apart) if one is None else one.after(*next(tests))
@@ -112,12 +114,12 @@ def _gathered(gate: GateState, rows: WindowRows) -> tuple[GateState, list[RateRo
 
 
 def _judging(
-    gate: GateState, rows: WindowRows, attempts: list[RateRow], *, resting: bool
+    gate: GateState, rows: WindowRows, attempts: list[RateRow], *, resting: bool, copies: Copies
 ) -> Judging[RateGate] | Judging[BalanceGate] | None:
     """A gate on rates of the window, before it; None: it is none, or there are no rows."""
     match gate:
         case BalanceGate():
-            return gate.judging([] if resting else rows.answers)
+            return gate.judging([] if resting or copies.may_move(gate.gate.harm.offset) else rows.answers)
         case RateGate() if gate.gate.metric is MetricKind.ERRORS:
             # Of what breakers kept back nobody knows the callers.
             return gate.judging(attempts, None if gate.gate.segment else rows.attempts_in_sum())

@@ -47,7 +47,7 @@ def waits_for(state: State, gate: GateState, needed: int, seconds: float) -> str
     """
     terms = state.terms
     noun = _NOUNS[gate.gate.metric]
-    if waits := _waits_for_maturity(state, gate.gate) or (unshown(state, gate) if gate.test_n else ""):
+    if waits := _waits_for_whole_counts(state, gate.gate) or (unshown(state, gate) if gate.test_n else ""):
         return waits
     if (waits := _waits_for_processes(state, gate)) and (gate.test_n or state.others.apart):
         return waits
@@ -90,6 +90,17 @@ def _waits_for_processes(state: State, gate: GateState) -> str:
     return "" if gate.control_n else f"{noun} of {state.terms.stable}'s control process: none yet"
 
 
+def _waits_for_copies(state: State, gate: Gate) -> str:
+    """That requests without a copy may be of one class; empty: nearly all have one, or callers have the answers."""
+    share, margin = state.copies.share, gate.harm.offset
+    if not (state.shadowed and state.copies.may_move(margin)):
+        return ""
+    return (
+        f"copies of nearly all requests: {words.percent(share)} of those that {state.terms.stable}'s control process "
+        f"answered were mirrored, and the others may be of one class; {words.percent(1.0 - margin / 2.0)} are needed"
+    )
+
+
 def unlike_processes(state: State) -> str:
     """Why the batches of two processes cannot be compared, as a sentence part."""
     terms, (test, control) = state.terms, state.others.shares
@@ -111,10 +122,12 @@ def _waits_for_look(state: State, gate: CohortGate, seconds: float) -> str:
     return f"{expected}; the next is in {following}"
 
 
-def _waits_for_maturity(state: State, gate: Gate) -> str:
-    """What the gate's labels are to be or to have; empty: nothing, or it is not judged by labels."""
+def _waits_for_whole_counts(state: State, gate: Gate) -> str:
+    """What the gate's labels, or copies, are to be or to have; empty: nothing, or it is judged by neither."""
     if gate.metric is MetricKind.PAIRED_ACCURACY:
         return _waits_for_pairs(state, gate)
+    if gate.metric is MetricKind.CLASS_BALANCE:
+        return _waits_for_copies(state, gate)
     return _waits_for_labels(state, gate) if gate.metric in LABEL_METRICS else ""
 
 

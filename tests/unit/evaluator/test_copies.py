@@ -26,12 +26,21 @@ def test_copies_add_up_over_looks_and_processes() -> None:
     copies = NO_COPIES.plus(ArmCounts(window(90, 100, (80, 10)) + window(45, 50, (40, 5)), terms)).plus(
         ArmCounts(window(9, 10), terms)
     )
-    assert copies == Copies(rows=135, different=15, sent=144, originals=160)
+    assert copies == Copies(rows=135, different=15, sent=144, originals=160, step_rows=135)
     assert copies.share == 0.9
+    assert copies.rows_each == 1.0
 
 
 def test_a_new_step_counts_its_own_copies_and_keeps_what_was_compared() -> None:
-    assert Copies(135, 15, 144, 160).anew() == Copies(135, 15, 0, 0)
+    assert Copies(135, 15, 144, 160, 135).anew() == Copies(135, 15, 0, 0)
+
+
+def test_what_has_no_copy_moves_a_share_by_no_more_than_it_is() -> None:
+    assert Copies(sent=989, originals=1_000).may_move(0.02)
+    assert not Copies(sent=991, originals=1_000).may_move(0.02)
+    assert not Copies(sent=10, originals=99).may_move(0.02)
+    assert Copies(sent=100, step_rows=1_600).rows_each == 16.0
+    assert NO_COPIES.rows_each == 1.0
 
 
 def test_nine_tenths_of_a_hundred_requests_are_enough_and_of_fewer_requests_it_is_unknown() -> None:

@@ -2,8 +2,15 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from evaluator.evidence.alike import AlikeAnswers, Answered
+from evaluator.evidence.copies import NO_COPIES, Copies
+from evaluator.evidence.telling import told
+from evaluator.gates.opening import open_by_requests
+from evaluator.gates.rates import RateGate
+from evaluator.statistics.process import log_threshold
 from evaluator.terms import Terms
 from evaluator.verdict.decision import Action
 from evaluator.window.arm_counts import ArmCounts
@@ -13,8 +20,8 @@ from services.common.policy.defaults import check_together
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import GateMargin, Limit
-from tests.fakes.metrics import Behaviour
-from tests.fakes.rollouts import demo_plan, demo_policy, demo_terms, trial
+from tests.fakes.metrics import Behaviour, Fleet
+from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms, trial
 
 ERRORS = GateDraft(MetricKind.ERRORS, required=True, safe=GateMargin(1.5, 0.01))
 
@@ -124,6 +131,68 @@ def test_copies_that_are_left_out_at_peaks_show_nothing() -> None:
     assert "of the requests that v1's control process answered were mirrored" in decision.reason
     held = made.decisions[-10]
     assert (held.action, held.reason[:6]) == (Action.NONE, "waits:")
+
+
+class OfOneClass(Fleet):
+    """Requests without a copy are all of the class 3: too large ones, as a rule."""
+
+    def _serve(self, arm: str, requests: int) -> None:
+        usual = self.positives
+        if arm == "test":
+            self.positives = (usual - (1.0 - self.mirrored)) / self.mirrored
+        # By its name, since the class is made anew with its slots.
+        Fleet._serve(self, arm, requests)
+        self.positives = usual
+
+
+def balanced(mirrored: float, *, required: bool = False, shares: tuple[int, ...] = (3000,)) -> Trial:
+    """A version alike, of whose requests a part has no copy."""
+    gates = (ERRORS, GateDraft(MetricKind.CLASS_BALANCE, required=required))
+    policy = demo_policy(gates=gates, look_interval=10.0)
+    plan = demo_plan(*shares, shadow=1, period=300.0, min_duration=250.0)
+    fleet = OfOneClass(demo_terms(policy, plan, features=0), np.random.default_rng(1), rate=100.0)
+    fleet.positives, fleet.mirrored, fleet.labelled = 0.3, mirrored, 0.0
+    return Trial.begin(fleet)
+
+
+def test_copies_that_are_left_out_for_what_they_are_of_blame_no_version() -> None:
+    """A tenth of the requests may have none; of one class they move its share by seven points, and two are allowed."""
+    made = balanced(0.91)
+    decision = made.run(40)
+    assert decision is not None
+    assert (decision.action, decision.code) == (Action.CANCEL, "SHADOW_PASSED"), decision.reason
+    waits = next(one.waits_for for one in made.decisions[-2].gates if one.gate == "class_balance")
+    assert waits.startswith("copies of nearly all requests: 9")
+    assert waits.endswith("the others may be of one class; 99.0 % are needed")
+
+
+def test_a_class_balance_that_is_required_passes_by_copies_of_nearly_all_requests() -> None:
+    passed = balanced(1.0, required=True).run(40)
+    assert passed is not None
+    assert passed.code == "SHADOW_PASSED", passed.reason
+    held = balanced(0.95, required=True).run(40)
+    assert held is not None
+    assert (held.action, held.code) == (Action.CANCEL, "TOO_LITTLE_EVIDENCE"), held.reason
+
+
+@pytest.mark.parametrize("rows", [1, 64])
+def test_rows_of_one_mirrored_request_disagree_together_and_count_as_one(rows: int) -> None:
+    """Of a hundred requests a look, six are answered otherwise in all of their rows; five of a hundred are allowed."""
+    terms_of = terms(3000, shadow=1, gates=disagreement(0.05))
+    gate = open_by_requests(terms_of.policy.gates[1], terms_of)
+    assert gate is not None
+    known = told(gate, 1.0, AlikeAnswers(), Copies(step_rows=100 * rows, sent=100))
+    assert isinstance(known, RateGate)
+    assert known.effect == rows
+    answers = AlikeAnswers(test=Answered((30.0 * rows, 70.0 * rows), (0.0, 0.0), (600.0 * rows, 1_400.0 * rows)))
+    by_answers = told(gate, 1.0, answers, NO_COPIES)
+    assert isinstance(by_answers, RateGate)
+    assert by_answers.effect == 21.0
+    few = known.judge_safe([(100 * rows, 2 * rows, 0, 0)]).judge_harm([(100 * rows, 9 * rows, 0, 0)])
+    alone = replace(known, effect=1.0).judge_safe([(100, 2, 0, 0)]).judge_harm([(100, 9, 0, 0)])
+    assert few.safe.log_e == pytest.approx(alone.safe.log_e)
+    assert few.harm.log_e == pytest.approx(alone.harm.log_e)
+    assert few.safe.log_e < log_threshold(0.05)
 
 
 def test_a_class_that_is_called_far_is_a_class() -> None:
