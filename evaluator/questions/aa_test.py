@@ -2,7 +2,8 @@
 
 Both are the same version, and its requests are drawn by chance. A judge that finds harm here is misled by something in
 the traffic (requests that come together, labels that reach the arms unlike), and would roll good versions back for it.
-Runtimes are left out, for control's are recorded alone: it is what they are compared with.
+Runtimes are left out, for control's are recorded alone: it is what they are compared with. So are gates with a limit:
+what they say of a version is no comparison, and stable itself may be beyond it.
 """
 
 from collections.abc import AsyncIterator
@@ -69,21 +70,33 @@ async def judge_itself(terms: Terms, recorded: AsyncIterator[Concluded]) -> Repl
 
 
 def _decision(state: State) -> Decision:
-    gates = report_gates(state, control_missing=False)
+    gates = tuple(one for one in report_gates(state, control_missing=False) if one.limit is None)
     found = find_violation(state, gates) or Decision(Action.NONE, Verdict.CONTINUE, _calm(state, gates))
     return replace(found, gates=gates)
 
 
 def _calm(state: State, gates: tuple[GateReport, ...]) -> str:
     judged = [one for one in gates if one.test.n and one.baseline.n and one.verdict is not Verdict.NONE]
+    stable = state.terms.stable
+    if not judged and any(one.test.n for one in gates):
+        return f"nothing can be compared: {state.terms.test} had all of {stable}'s traffic, as with a share of 50 %"
     if not judged:
         return f"nothing was counted of {state.terms.test} that could be compared"
     nearest = max(judged, key=lambda report: report.harm.log_e / report.harm.bar)
     part = max(0.0, nearest.harm.log_e / nearest.harm.bar)
-    calm = f"no gate finds {state.terms.stable} worse than itself"
-    if not part:
-        return f"{calm}, and none has any evidence of it"
-    return f"{calm}; {nearest.gate} came nearest, to {part * 100:.0f} % of its bar"
+    calm = f"no gate finds {stable} worse than itself"
+    near = f"; {nearest.gate} came nearest, to {part * 100:.0f} % of its bar"
+    return calm + (near if part else ", and none has any evidence of it") + _unjudged(state)
+
+
+def _unjudged(state: State) -> str:
+    """That a control process which is slow is not found; empty: nothing is compared with it."""
+    if not state.terms.compares_runtimes:
+        return ""
+    return (
+        f". Runtimes were not judged: they are recorded of {state.terms.test} alone, so that nothing here says whether "
+        "its process is slower than the others, by which a slower version would pass"
+    )
 
 
 def _relabelled(one: Series, terms: Terms) -> Series | None:

@@ -12,8 +12,11 @@ from evaluator.questions.replay import CompactedError
 from evaluator.verdict.concluded import Concluded
 from evaluator.verdict.decision import Action
 from evaluator.window.counts import Counts, Series, arrange
+from services.common.policy.drafts import GateDraft
+from services.common.policy.metrics import MetricKind
+from services.common.policy.records import Limit
 from tests.fakes.metrics import Behaviour, Fleet
-from tests.fakes.rollouts import Trial, demo_terms
+from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms
 
 
 def recorded(seed: int = 1) -> Trial:
@@ -68,6 +71,50 @@ async def test_traffic_that_misleads_the_judge_is_found() -> None:
     (moment,) = found.replayed
     assert (moment.action, moment.gate) == (Action.ROLLBACK, "errors")
     assert moment.reason.startswith("v1's control failed ")
+
+
+async def test_a_control_process_that_is_slower_is_not_found_and_that_is_said() -> None:
+    fleet = Fleet(demo_terms(), np.random.default_rng(2), rate=400.0, control=Behaviour(seconds=0.003))
+    made = Trial.begin(fleet)
+    made.run(20)
+    found = await judge_itself(fleet.terms, said(made.looks))
+    assert found.last is not None
+    assert found.replayed == ()
+    assert ". Runtimes were not judged: they are recorded of v1's control alone" in found.last.reason
+    assert found.last.reason.endswith(
+        "whether its process is slower than the others, by which a slower version would pass"
+    )
+    unasked = demo_policy(gates=(GateDraft(MetricKind.ERRORS, required=True),))
+    without = await judge_itself(replace(fleet.terms, policy=unasked), said(made.looks))
+    assert without.last is not None
+    assert "Runtimes" not in without.last.reason
+
+
+async def test_a_stable_version_beyond_a_limit_is_no_worse_than_itself() -> None:
+    gates = (
+        GateDraft(MetricKind.ERRORS, required=True),
+        GateDraft(MetricKind.ERRORS, name="few failures", limit=Limit(at_most=0.005)),
+    )
+    fleet = Fleet(demo_terms(demo_policy(gates=gates)), np.random.default_rng(2), rate=400.0)
+    fleet.stable = fleet.test = Behaviour(errors=0.05)
+    made = Trial.begin(fleet)
+    for _ in range(30):
+        made.look()
+    found = await judge_itself(fleet.terms, said(made.looks))
+    assert found.last is not None
+    assert found.replayed == ()
+    assert found.last.reason.startswith("no gate finds v1 worse than itself")
+    assert [one.gate for one in found.last.gates] == ["errors"]
+
+
+async def test_with_half_of_the_traffic_there_is_no_rest_to_compare_with() -> None:
+    fleet = Fleet(demo_terms(plan=demo_plan(5000)), np.random.default_rng(2), rate=400.0)
+    made = Trial.begin(fleet, waiting_looks=0)
+    for _ in range(6):
+        made.look()
+    found = await judge_itself(fleet.terms, said(made.looks))
+    assert found.last is not None
+    assert found.last.reason == "nothing can be compared: v1's control had all of v1's traffic, as with a share of 50 %"
 
 
 async def test_runtimes_and_the_version_under_test_are_left_out() -> None:

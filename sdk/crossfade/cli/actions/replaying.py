@@ -24,7 +24,7 @@ _TIMEOUT: Final = 600.0
 _MISLED: Final = (
     "The judge is misled by this traffic, and would roll good versions back for it, since {} is the same in both arms: "
     "do requests of one user come together (--assignment key), are the rows of a request alike, do labels of one arm "
-    "come sooner?"
+    "come sooner? Or does the control process itself fail (its host, its memory)?"
 )
 _WORDS: Final = {
     analysis_pb2.ACTION_PROMOTE: "PROMOTE",
