@@ -59,6 +59,11 @@ class Size:
         return max(self.rollouts // 40, 1)
 
     @property
+    def of_winners(self) -> int:
+        """A/B tests of each kind: one is judged at a time."""
+        return max(self.rollouts // 25, 1)
+
+    @property
     def sticky(self) -> int:
         """Rollouts by keys, as tests by request would judge them."""
         return max(self.rollouts // 10, 1)
@@ -76,6 +81,7 @@ class Size:
             "detection": self.of_detection,
             "inputs": self.of_inputs,
             "by_key": self.by_key,
+            "winners": self.of_winners,
         }
 
 

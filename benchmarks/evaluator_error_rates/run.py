@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import beta
 
-from benchmarks.evaluator_error_rates import detection, keys, look_cost, plans, same_inputs, scenarios
+from benchmarks.evaluator_error_rates import detection, keys, look_cost, plans, same_inputs, scenarios, winners
 from benchmarks.evaluator_error_rates.checks import every
 from benchmarks.evaluator_error_rates.effects import Found
 from benchmarks.evaluator_error_rates.gates import METRICS, RATE_METRICS, bars, policy, safe_bar
@@ -27,7 +27,7 @@ from evaluator.statistics.process import log_threshold
 from services.common.policy.metrics import MetricKind
 
 _QUICK: Final = Size(rollouts=200, looks=60)
-_PARTS: Final = ("oracle", "look", "detection", "errors", "keys", "inputs")
+_PARTS: Final = ("oracle", "look", "detection", "errors", "keys", "inputs", "winners")
 _CONSOLE: Final = Console(width=160)
 
 
@@ -64,6 +64,8 @@ def main(arguments: Sequence[str] | None = ()) -> None:
         figures |= _show_keys(keys.measure(size.by_key, asked.processes, say))
     if "inputs" in parts:
         figures |= _show_inputs(same_inputs.measure(size.of_inputs, size.looks, asked.processes, say))
+    if "winners" in parts:
+        figures |= _show_winners(winners.measure(size.of_winners, size.looks, asked.processes, say))
     figures["seconds"] = round(time.perf_counter() - began)
     print(json.dumps(figures))
 
@@ -187,6 +189,24 @@ def _show_inputs(found: dict[str, FloatArray]) -> dict[str, object]:
     shares = {scenario: round(float((greatest >= bar).mean()), 5) for scenario, greatest in found.items()}
     moved = shares.pop(same_inputs.MOVED)
     return {"same_inputs_false_alarms": max(shares.values()), "same_inputs_moved_found": moved}
+
+
+def _show_winners(found: list[winners.Outcome]) -> dict[str, object]:
+    table = Table("A/B tests", "way", "won", "mean test requests")
+    requests: dict[str, dict[str, int]] = {}
+    wrong: dict[str, dict[str, float]] = {}
+    won: dict[str, float] = {}
+    for one in found:
+        case = one.case
+        table.add_row(case.name, one.way, f"{one.won:.1%}", "–" if case.wrong else f"{one.requests:,.0f}")
+        if case.wrong:
+            wrong.setdefault(case.name, {})[one.way] = round(one.won, 4)
+        else:
+            requests.setdefault(case.name, {})[one.way] = round(one.requests)
+        if case in winners.AFTER_INCIDENT:
+            won[case.name] = round(one.won, 4)
+    _CONSOLE.print(table)
+    return {"winners_requests": requests, "winners_wrong": wrong, "winners_after_incidents": won}
 
 
 def _any(greatest: dict[MetricKind, FloatArray]) -> BoolArray:

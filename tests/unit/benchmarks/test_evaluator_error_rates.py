@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from benchmarks.evaluator_error_rates import keys, looks, plans, rollouts, run, runtimes, scenarios
+from benchmarks.evaluator_error_rates import keys, looks, plans, rollouts, run, runtimes, scenarios, winners
 from benchmarks.evaluator_error_rates.behaviour import Behaviour, at_margin
 from benchmarks.evaluator_error_rates.bounds import histogram_bound, rate_bound
 from benchmarks.evaluator_error_rates.checks import every
@@ -22,6 +22,7 @@ from evaluator.evidence.fold import fold
 from evaluator.evidence.state import State, start
 from evaluator.gates.each_class import EachClassGate
 from evaluator.gates.maturity import ANY_GAP
+from evaluator.gates.rates import rate_gate
 from evaluator.statistics import confusion, rates
 from evaluator.statistics.bets import Margin, Side
 from evaluator.statistics.confusion import Confusion
@@ -30,7 +31,7 @@ from evaluator.statistics.rates import RateWindows
 from evaluator.terms import Terms
 from evaluator.window.counts import Series
 from services.common.policy.metrics import LABEL_METRICS, MetricKind
-from services.common.policy.records import Plan, Step
+from services.common.policy.records import Gate, GateMargin, Need, Plan, Step
 
 _COUNTS = {
     MetricKind.PRECISION: confusion.imprecision,
@@ -190,6 +191,24 @@ def test_by_key_who_fails_everybody_is_found_and_who_is_alike_is_not() -> None:
     assert not any(one.rolled_back for (kind, _, _), one in found.items() if kind == keys.ALIKE)
 
 
+def test_an_ab_test_here_is_the_products_gate() -> None:
+    gate = Gate("errors", MetricKind.ERRORS, Need.ALWAYS, GateMargin(), GateMargin(), 1.0, better=GateMargin())
+    product, mine = rate_gate(gate, 0.01).safe, winners.open_test(winners.GATE)
+    assert (product.boost, product.agreement, product.margin) == (mine.boost, mine.agreement, mine.margin)
+    assert product.process.log_wealth.tolist() == mine.process.log_wealth.tolist()
+    plain, boosted = (winners.open_test(way) for way in (winners.PLAIN, winners.BOOSTED))
+    assert (plain.boost, plain.agreement, boosted.boost, boosted.agreement) == (0.0, None, product.boost, None)
+
+
+def test_who_is_better_wins_and_who_is_alike_seldom_does() -> None:
+    found = {(one.case.name, one.way): one for one in winners.measure(4, 40, 1, lambda _: None)}
+    assert all(one.requests <= 40 * 150 for one in found.values() if one.case.scenario is None)
+    # After an hour's third bad look of stable's nothing tells a version alike from a better one.
+    assert found[f"{winners.ALIKE}, .5 %, 3 bad looks of stable", winners.GATE].won > 0.0
+    assert found[f"{winners.ALIKE}, .5 %, 0 bad looks of stable", winners.GATE].won == 0.0
+    assert found["8 -> 5 %", winners.BOOSTED].requests <= found["8 -> 5 %", winners.PLAIN].requests
+
+
 def test_a_rollout_by_keys_has_arms_that_differ() -> None:
     users = scenarios.draw_users(default_rng(0), 3)
     assert np.abs(users.test.errors - users.stable.errors).max() > 1e-3
@@ -209,5 +228,6 @@ def test_it_prints_one_json_object_last(capsys: pytest.CaptureFixture[str]) -> N
     assert figures["oracle_greatest_difference"] <= 1e-9
     assert set(figures["false_alarms"]) == {*figures["detection_ratio"], *figures["false_alarms"]}
     assert figures["rollouts"]["alike"] == 10
+    assert {"winners_requests", "winners_wrong", "winners_after_incidents"} <= set(figures)
     assert (figures["same_inputs_false_alarms"], figures["same_inputs_moved_found"]) == (0.0, 1.0)
     assert plans.Size(10, 60).at_margins == 2
