@@ -2,8 +2,11 @@
 
 from crossfade.artifact.tensors import TensorError
 
+_ON_CPU = "it is packaged on the CPU: make constants buffers (register_buffer), or make them on the input's device"
 _ADVICE = {
-    "cuda": "it is packaged on the CPU: make constants buffers (register_buffer), or make them on the input's device",
+    "cuda": _ON_CPU,
+    # Said by torch's builds for CUDA where there is no GPU; those for CPUs name CUDA.
+    "nvidia driver": _ON_CPU,
     "guard failed": "it was exported for one shape: export it with a dynamic batch, or give the module it was made of",
     "same dtype": "give each input in the type that it takes: X.astype('float32') where that is floats",
 }
