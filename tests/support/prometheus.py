@@ -1,4 +1,4 @@
-"""A real Prometheus that scrapes pages: the one on PATH, or Debian's package, unpacked once into a cache folder."""
+"""A real Prometheus that scrapes pages: the one on PATH, or Debian's packages, unpacked once into a cache folder."""
 
 import os
 import shutil
@@ -33,15 +33,12 @@ def program() -> Path:
     """
     if installed := shutil.which("prometheus"):
         return Path(installed)
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crossfade-tests" / "prometheus"
-    unpacked = root / "usr" / "bin" / "prometheus"
-    if not unpacked.exists():
-        _unpack(root)
-    return unpacked
+    return _unpacked("prometheus")
 
 
+@cache
 def promtool() -> Path:
-    """The program `promtool`, which comes with it.
+    """The program `promtool`: Debian 12 has it in the package of Prometheus, later releases in one of its own.
 
     Raises:
         AbsentError: as of `program`.
@@ -49,23 +46,30 @@ def promtool() -> Path:
     if installed := shutil.which("promtool"):
         return Path(installed)
     beside = program().with_name("promtool")
-    if not beside.exists():
-        raise AbsentError(f"promtool does not lie beside {program()}")
-    return beside
+    return beside if beside.exists() else _unpacked("promtool")
 
 
-def _unpack(root: Path) -> None:
+def _unpacked(package: str) -> Path:
+    """The program that is named like its package."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crossfade-tests" / package
+    found = root / "usr" / "bin" / package
+    if not found.exists():
+        _unpack(package, root)
+    return found
+
+
+def _unpack(package: str, root: Path) -> None:
     if sys.platform != "linux" or not shutil.which("apt-get") or not shutil.which("dpkg"):
-        raise AbsentError("Prometheus is not installed, and this is no Debian whose package could be used")
+        raise AbsentError(f"{package} is not installed, and this is no Debian whose package could be used")
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root.parent) as folder:
-        for command in (["apt-get", "download", "prometheus"], ["sh", "-c", "dpkg -x prometheus_*.deb unpacked"]):
+        for command in (["apt-get", "download", package], ["sh", "-c", f"dpkg -x {package}_*.deb unpacked"]):
             try:
                 done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=90)
             except subprocess.TimeoutExpired:
-                raise AbsentError(f"Prometheus is not installed, and {command[0]} took too long") from None
+                raise AbsentError(f"{package} is not installed, and {command[0]} took too long") from None
             if done.returncode:
-                raise AbsentError(f"Prometheus is not installed, and its package cannot be had: {done.stderr.strip()}")
+                raise AbsentError(f"{package} is not installed, and its package cannot be had: {done.stderr.strip()}")
         # Whole or not at all, whoever else does the same at this moment.
         if not root.exists():
             (Path(folder) / "unpacked").rename(root)
