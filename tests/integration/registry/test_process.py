@@ -25,7 +25,8 @@ from registry.database.schema import REVISIONS
 from tests.integration.registry.harness import FakeWorker, new_id
 from tests.support.wait import until_async
 
-IDLE_MEGABYTES = 130
+# The interpreter and the same modules take 17 MB more since Python 3.14.
+IDLE_MEGABYTES = 130 if sys.version_info < (3, 14) else 150
 
 
 def environment(**settings: str) -> dict[str, str]:
