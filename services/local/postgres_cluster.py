@@ -54,12 +54,13 @@ class ServerUser:
         if self.other is None:
             return []
         # PostgreSQL refuses to run as root. It keeps the right to pass folders that only root may enter, for the data
-        # and the wheel may lie below one.
+        # and the wheel may lie below one; and by that bit access(2), which initdb looks for itself with, heeds it, too.
         return [
             "setpriv",
             f"--reuid={self.other.pw_uid}",
             f"--regid={self.other.pw_gid}",
             "--clear-groups",
+            "--securebits=+no_setuid_fixup",
             "--inh-caps=-all,+dac_override",
             "--ambient-caps=-all,+dac_override",
             "--",

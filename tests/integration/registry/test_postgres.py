@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from services.local.postgres import Postgres
-from services.local.postgres_cluster import PostgresError
+from services.local.postgres_cluster import PostgresError, ServerUser
 
 pytestmark = pytest.mark.postgres_only
 
@@ -173,6 +173,17 @@ def test_it_runs_without_root(empty_folder: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "cockroachdb+psycopg://" in done.stdout
     assert gone(empty_folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+def test_for_root_its_programs_may_lie_where_only_root_may_enter(tmp_path: Path) -> None:
+    """A clone in /root, as in a container: initdb did not find the server beside it."""
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    program = private / "initdb"
+    program.touch(0o755)
+    asks = "import os, sys; sys.exit(not os.access(sys.argv[1], os.R_OK | os.X_OK))"
+    subprocess.run([*ServerUser.find().command, sys.executable, "-c", asks, program], check=True, timeout=60)
 
 
 def test_a_folder_that_cannot_be_one_is_named_with_what_to_do(empty_folder: Path) -> None:
