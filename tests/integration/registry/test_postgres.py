@@ -167,8 +167,11 @@ def test_a_log_tells_why_it_does_not_start(folder: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 def test_it_runs_without_root(empty_folder: Path) -> None:
     shutil.chown(empty_folder, "nobody")
+    nobody = ["setpriv", "--reuid=nobody", "--clear-groups", sys.executable, "-c"]
+    if subprocess.run([*nobody, "import services"], check=False, capture_output=True, timeout=60).returncode:
+        pytest.skip("this clone lies where only root may enter")
     code = HOLDER.replace("time.sleep(600)", "server.stop()")
-    command = ["setpriv", "--reuid=nobody", "--clear-groups", sys.executable, "-c", code, str(empty_folder / "d")]
+    command = [*nobody, code, str(empty_folder / "d")]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert "cockroachdb+psycopg://" in done.stdout
