@@ -6,6 +6,7 @@ a feature is a rate of both arms, tested as P1 in both directions: one mixture o
 is of all processes together, since who draws (the Router) is another than who counts (a Worker).
 """
 
+import math
 from dataclasses import dataclass, replace
 from operator import add
 from typing import Final, NamedTuple
@@ -18,7 +19,7 @@ from evaluator.statistics import distances, rates
 from evaluator.statistics.bets import Margin
 from evaluator.statistics.counts import FloatArray, frozen
 from evaluator.statistics.design_effect import effects_of_cuts
-from evaluator.statistics.process import SUSPICION, log_sum_exp, log_threshold
+from evaluator.statistics.process import SUSPICION, log_threshold
 from evaluator.statistics.rates import RateTest, RateWindows
 from evaluator.statistics.sample_ratio import ALPHA
 from evaluator.terms import Profile, Terms
@@ -37,6 +38,8 @@ _MOST_APART: Final = 0.005
 """By how much the shares of requests that were not taken may differ: which those are may depend on what is in them."""
 _FEW: Final = 2.0
 """Requests of the test arm that may be under way between two looks, whatever their share."""
+_BEYOND_CHANCE: Final = 1.95
+"""What the Kolmogorov-Smirnov distance of two samples alike exceeds once in 1,000, as a multiple of sqrt(1/n + 1/m)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,19 +156,18 @@ class SameInputs:
         )
 
     def unlike(self) -> list[Unlike]:
-        """The features that show it, by how far they are apart."""
-        wealth = self.test.process.log_wealth[:-1].reshape(len(self.test.n_past), -1)
-        cuts, _ = _cuts(self.profile)
-        of_rate, places = log_sum_exp(wealth), np.concatenate((cuts, cuts))
-        features = range(len(self.profile.features))
-        evidence = [float(log_sum_exp(of_rate[places == feature])) for feature in features]
+        """The features that are at least half as far apart as the one that is furthest, and beyond chance.
+
+        Which of them the evidence is of is not asked: a look that brings as much as it may teaches no bet anything.
+        """
         shifts = np.nan_to_num(distances.largest_shift(self.seen[1], self.seen[0]))
-        # The mixture gives each feature its share of the wealth.
-        bar = max(evidence) - log_threshold(ALPHA)
+        test, stable = (max(float(rows), 1.0) for rows in self.rows)
+        chance = _BEYOND_CHANCE * math.sqrt(1.0 / test + 1.0 / stable)
+        furthest = float(shifts.max())
         found = [
             Unlike(feature.name, float(shift))
-            for feature, shift, log_e in zip(self.profile.features, shifts, evidence, strict=True)
-            if log_e >= bar
+            for feature, shift in zip(self.profile.features, shifts, strict=True)
+            if shift >= min(max(furthest / 2.0, chance), furthest)
         ]
         return sorted(found, key=lambda one: (-one.shift, one.name))
 

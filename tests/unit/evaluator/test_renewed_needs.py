@@ -58,6 +58,10 @@ def test_a_version_worse_by_its_margin_is_not_promoted_by_what_the_start_seemed_
     decision = made.outcome
     assert decision is not None
     assert decision.at is not None
+    if decision.action is Action.ROLLBACK:
+        # It is beyond the margin of harm, too, and chance may show that in time.
+        assert (decision.code, decision.gate) == ("VIOLATION", "errors"), decision.reason
+        return
     assert (decision.action, decision.code) == (Action.CANCEL, "TOO_LITTLE_EVIDENCE"), decision.reason
     assert "are needed to see a harm as things are (" in decision.reason
     # What an older release concluded is replayed as it was.
