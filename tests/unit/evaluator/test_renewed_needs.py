@@ -48,7 +48,7 @@ def rollout(seed: int, rate: float, *shares: int, incident: float = 0.0) -> Tria
         # 30 in 100 fail while it waits, and of so many few requests would show one that fails 45.
         (2_500.0, (500,), 0.3, 0),
         # A harm shows in fewer requests of the test version's where it has 5 % of them than where it has half.
-        (620.0, (500, 5_000), 0.0, 4),
+        (560.0, (500, 5_000), 0.0, 1),
     ],
 )
 def test_a_version_worse_by_its_margin_is_not_promoted_by_what_the_start_seemed_to_take(
@@ -58,10 +58,6 @@ def test_a_version_worse_by_its_margin_is_not_promoted_by_what_the_start_seemed_
     decision = made.outcome
     assert decision is not None
     assert decision.at is not None
-    if decision.action is Action.ROLLBACK:
-        # It is beyond the margin of harm, too, and chance may show that in time.
-        assert (decision.code, decision.gate) == ("VIOLATION", "errors"), decision.reason
-        return
     assert (decision.action, decision.code) == (Action.CANCEL, "TOO_LITTLE_EVIDENCE"), decision.reason
     assert "are needed to see a harm as things are (" in decision.reason
     # What an older release concluded is replayed as it was.
