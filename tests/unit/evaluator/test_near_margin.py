@@ -21,18 +21,18 @@ OFFSET, FACTOR = 0.0025, 1.5
 
 
 def begun_in_an_outage(seed: int, *, worse: bool) -> Trial:
-    """A rollout that is published while stable fails 30 %, which ends at its third judged look.
+    """A rollout of ten looks that is published while stable fails 30 %, which ends at its second judged look.
 
     What it learnt of stable then is what is bet on, and what it finds by these bets soon after counts little.
     """
     terms = demo_terms(
-        demo_policy(gates=(GateDraft(MetricKind.ERRORS, required=True),)), demo_plan(500, period=200.0), features=0
+        demo_policy(gates=(GateDraft(MetricKind.ERRORS, required=True),)), demo_plan(500, period=22.0), features=0
     )
-    fleet = Fleet(terms, np.random.default_rng(seed), rate=2_400.0)
+    fleet = Fleet(terms, np.random.default_rng(seed), rate=18_000.0)
     fleet.stable = Behaviour(errors=0.3)
     made = Trial.begin(fleet, waiting_looks=30)
-    for number in range(120):
-        usual = 0.3 if number < 4 else 0.005
+    for number in range(20):
+        usual = 0.3 if number < 2 else 0.005
         fleet.stable = Behaviour(errors=usual)
         fleet.test = Behaviour(errors=FACTOR * usual + OFFSET if worse else usual)
         made.look()
