@@ -156,8 +156,8 @@ async def caller_of(registry: FakeRegistry) -> AsyncIterator[Callable[..., Any]]
     """Waits until a version is ready and answers a caller of its address."""
     callers: list[Caller] = []
 
-    async def get(version: str, model: str = "scores", traffic: int = LIVE) -> Caller:
-        await until(lambda: registry.state(model, version, traffic) == "READY", 60)
+    async def get(version: str, model: str = "scores", traffic: int = LIVE, seconds: float = 60.0) -> Caller:
+        await until(lambda: registry.state(model, version, traffic) == "READY", seconds)
         serving = registry.serving(model, version, traffic)
         assert serving is not None
         caller = Caller(serving.address)

@@ -37,7 +37,12 @@ from tests.integration.worker.gpu_modules import Attention, Images, Mixing, Recu
 from tests.support.processes import is_alive
 from tests.support.wait import until
 
-pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="this machine has no C++ compiler (g++)")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("g++") is None, reason="this machine has no C++ compiler (g++)"),
+    # g++ takes half a minute on an idle machine, and minutes on a busy one.
+    pytest.mark.timeout(400),
+]
+_COMPILED_SECONDS = 300.0
 CPU = torch.device("cpu")
 
 
@@ -47,7 +52,7 @@ def packaged(to: Path, module: nn.Module, example: Any, **more: Any) -> Manifest
 
 
 def compiled(
-    folder: Path, manifest: Manifest, precision: Precision = Precision.FP32, *, seconds: float = 180.0
+    folder: Path, manifest: Manifest, precision: Precision = Precision.FP32, *, seconds: float = 2 * _COMPILED_SECONDS
 ) -> tuple[Engine, Forward]:
     """An engine, and its program as native code for batches of 16 rows."""
     engine = Engine(load_program(folder, manifest), manifest, CPU)
@@ -265,8 +270,8 @@ async def test_a_worker_serves_what_was_compiled(
     layer = nn.Linear(rows.shape[1], len(CLASSES))
     artifact = package(layer, example=reference_rows(8), task="classification", classes=CLASSES, to=tmp_path / "layer")
     await registry.set_lanes(lane("scores", want(Packaged(artifact))))
-    await start_worker(device="cpu", precision="fp32", compile_programs=True)
-    caller = await caller_of("v1")
+    await start_worker(device="cpu", precision="fp32", compile_programs=True, load_seconds=2 * _COMPILED_SECONDS)
+    caller = await caller_of("v1", seconds=_COMPILED_SECONDS)
     expected = layer(torch.from_numpy(rows)).detach().numpy()
     np.testing.assert_allclose(scores_of(await caller.predict(rows)), expected, rtol=1e-4, atol=1e-4)
     serving = registry.serving("scores", "v1")
