@@ -49,8 +49,8 @@ class StepCounts:
             weight += own
             difference += (x_c * n_s - x_s * n_c) / (n_c + n_s)
             both = _variance(n_c + n_s, x_c + x_s)
-            variance_test += own * own * (_variance(n_c, x_c) if n_c > 1 else both) / n_c
-            variance_stable += own * own * (_variance(n_s, x_s) if n_s > 1 else both) / n_s if n_s else 0.0
+            variance_test += own * own * _variance(n_c, x_c, both) / n_c
+            variance_stable += own * own * _variance(n_s, x_s, both) / n_s if n_s else 0.0
         return StepCounts(n_test, x_test, n_stable, x_stable, weight, difference, variance_test, variance_stable)
 
     def exceeds(self, limit: float) -> bool:
@@ -59,7 +59,7 @@ class StepCounts:
 
     def is_beyond(self, offset: float, factor: float) -> bool:
         """Whether it is beyond the line offset + factor * stable's rate."""
-        return self.difference > (offset + (factor - 1.0) * self.stable_rate) * self.weight
+        return self.difference > self._allowed(offset, factor)
 
     def is_near(self, offset: float, factor: float, alpha: float, effect: float) -> bool:
         """Whether "beyond that line" cannot be rejected at level alpha, by one test of all that was counted.
@@ -73,19 +73,22 @@ class StepCounts:
             alpha: the level.
             effect: of rows of one request that are alike, on the variance.
         """
-        beyond = self.difference - (offset + (factor - 1.0) * self.stable_rate) * self.weight
         variance = (self.variance_test + factor * factor * self.variance_stable) * effect
-        return beyond + _deviations(alpha) * math.sqrt(variance) > 0.0
+        return self.difference + _deviations(alpha) * math.sqrt(variance) > self._allowed(offset, factor)
 
     def is_near_limit(self, limit: float, alpha: float, effect: float) -> bool:
         """Likewise of a number that the test arm's rate is held against."""
         deviation = math.sqrt(self.n_test * limit * (1.0 - limit) * effect) if 0.0 < limit < 1.0 else 0.0
-        return self.x_test - limit * self.n_test + _deviations(alpha) * deviation > 0.0
+        return self.x_test + _deviations(alpha) * deviation > limit * self.n_test
+
+    def _allowed(self, offset: float, factor: float) -> float:
+        """The difference at the line."""
+        return (offset + (factor - 1.0) * self.stable_rate) * self.weight
 
 
-def _variance(n: int, x: int) -> float:
-    """Of one row, from n > 1 of which x were bad, without bias."""
-    return x * (n - x) / (n * (n - 1)) if n > 1 else 0.0
+def _variance(n: int, x: int, otherwise: float = 0.0) -> float:
+    """Of one row, from n of which x were bad, without bias; `otherwise`: where one row alone says nothing of it."""
+    return x * (n - x) / (n * (n - 1)) if n > 1 else otherwise
 
 
 def _deviations(alpha: float) -> float:

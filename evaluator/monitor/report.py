@@ -172,52 +172,48 @@ def _limit(metric: MetricKind, value: float) -> Limit:
 
 
 def _beyond(watch: Watch, one: Watched) -> str:
-    version, (n, value) = watch.terms.test, one.seen
-    seen, past, limit = (_shown(one.metric, each) for each in (value, one.past.value, one.past.limit))
-    worst = _worst(one)
+    version, (n, value), known = watch.terms.test, one.seen, one.past
+    seen, past, limit = (_in_words(one.metric, each) for each in (value, known.value, known.limit))
+    # What the limit begins at, where that is the peak of a past that swung.
+    past += f" ({_in_words(one.metric, known.peak)} at its worst)" if known.peak else ""
     match one.metric:
         case MetricKind.RUNTIME:
             return (
                 f"{version}'s batches of {'1 row' if one.size == 1 else f'up to {one.size} rows'} took a mean of "
-                f"{words.runtime(seen)} lately ({words.many(n, 'batch')}); "
-                f"at most {words.runtime(limit)} is allowed by its own past of {words.runtime(past)}{worst}"
+                f"{seen} lately ({words.many(n, 'batch')}); at most {limit} is allowed by its own past of {past}"
             )
         case MetricKind.ERRORS:
             return (
-                f"{version} failed {words.percent(seen)} of {words.many(n, 'attempt')} lately; "
-                f"{words.percent(limit)} is allowed by its own past of {words.percent(past)}{worst}"
+                f"{version} failed {seen} of {words.many(n, 'attempt')} lately; "
+                f"{limit} is allowed by its own past of {past}"
             )
         case MetricKind.ABSOLUTE_ERROR:
             return (
-                f"{version} was off by more than {ERROR_BOUNDS[one.past.cut]:.3g} on {words.percent(seen)} of "
-                f"{words.many(n, 'label')} lately; {words.percent(limit)} is allowed: half of its own past's were off "
-                f"by less than {ERROR_BOUNDS[one.past.cut] / RATIO**2:.3g}"
+                f"{version} was off by more than {ERROR_BOUNDS[known.cut]:.3g} on {seen} of "
+                f"{words.many(n, 'label')} lately; {limit} is allowed: half of its own past's were off "
+                f"by less than {ERROR_BOUNDS[known.cut] / RATIO**2:.3g}"
             )
         case MetricKind.F1:
             return (
-                f"{version}'s F1 was {1 - seen:.3f} lately ({words.many(n, 'row')}); "
-                f"at least {1 - limit:.3f} is asked for by its own past of {1 - past:.3f}{worst}"
+                f"{version}'s F1 was {seen} lately ({words.many(n, 'row')}); "
+                f"at least {limit} is asked for by its own past of {past}"
             )
         case _:
             return (
-                f"{version} was wrong on {words.percent(seen)} of {words.many(n, 'label')} lately; "
-                f"{words.percent(limit)} is allowed by its own past of {words.percent(past)}{worst}"
+                f"{version} was wrong on {seen} of {words.many(n, 'label')} lately; "
+                f"{limit} is allowed by its own past of {past}"
             )
 
 
-def _worst(one: Watched) -> str:
-    """What the limit begins at, where that is the peak of a past that swung."""
-    if not one.past.peak:
-        return ""
-    peak = _shown(one.metric, one.past.peak)
-    match one.metric:
+def _in_words(metric: MetricKind, value: float) -> str:
+    shown = _shown(metric, value)
+    match metric:
         case MetricKind.RUNTIME:
-            said = words.runtime(peak)
+            return words.runtime(shown)
         case MetricKind.F1:
-            said = f"{1 - peak:.3f}"
+            return f"{1 - shown:.3f}"
         case _:
-            said = words.percent(peak)
-    return f" ({said} at its worst)"
+            return words.percent(shown)
 
 
 def _most(arm: ArmInputs) -> str:

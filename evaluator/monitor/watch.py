@@ -178,7 +178,7 @@ def after(watch: Watch, window: Counts, epoch: int, slice_seconds: float) -> Wat
         bins = [int(count) for count in binned(values, watch.past.values)]
         effects = np.array([watch.alike.effect])
         watch = replace(watch, values=watch.values.after(BinRows([bins]), _CAP, effects))
-    together = 0 if watch.resting else int(sum(answers_of(counted)[0].every))
+    together = 0 if watch.outputs is not None or watch.resting else int(sum(answers_of(counted)[0].every))
     return _drawn(_learnt(watch, errors, batches, labels, answers, values, together))
 
 
@@ -225,7 +225,7 @@ def _learnt(
     errors = [] if MetricKind.ERRORS in known else errors
     batches = [row for row in batches if row[0] not in sizes]
     labels = [] if known & LABEL_METRICS else labels
-    answers, together = ({}, 0) if watch.outputs is not None else (answers, together)
+    answers = {} if watch.outputs is not None else answers
     values = () if watch.values is not None else values
     steady, stretch, alike = watch.steady, stretch_of(watch.learn), watch.alike.careful
     asked = [gate.metric for gate in watch.terms.policy.gates if gate.metric in ENOUGH]

@@ -19,7 +19,7 @@ from typing import Self
 import numpy as np
 
 from evaluator.statistics.counts import frozen
-from evaluator.statistics.process import EProcess, look_cap
+from evaluator.statistics.process import EProcess, capped, look_cap
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,11 @@ class Agreement:
 
         before, look: the process before it and after all of its windows, of shape () and without a reserve.
         """
-        was, most = float(before.log_e), max(float(before.log_e), 0.0) + self.cap
-        if float(look.log_e) > most:
-            log_e = frozen(np.array(most))
-            wealth = frozen(before.log_wealth + (most - was))
-            look = replace(look, log_wealth=wealth, log_e=log_e, max_log_e=np.maximum(before.max_log_e, log_e))
-        gains = sorted((*self.gains, float(look.log_e) - was), reverse=True)[: len(self.gains)]
+        wealth, log_e = capped((before.log_wealth, before.log_e), (look.log_wealth, look.log_e), self.cap)
+        if log_e is not look.log_e:
+            most = np.maximum(before.max_log_e, log_e)
+            look = replace(look, log_wealth=frozen(wealth), log_e=frozen(log_e), max_log_e=most)
+        gains = sorted((*self.gains, float(look.log_e - before.log_e)), reverse=True)[: len(self.gains)]
         return replace(self, gains=tuple(gains)), look
 
     def restart(self) -> Self:

@@ -123,6 +123,22 @@ def advance_each(processes: Sequence[EProcess], log_bets: FloatArray, caps: Sequ
     ]
 
 
+def capped(
+    before: tuple[FloatArray, FloatArray], after: tuple[FloatArray, FloatArray], cap: float | FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return ln wealth and ln E after a look, as far as it may count.
+
+    before, after: both before the look, and after all of it.
+    """
+    (wealth, was), (won, log_e) = before, after
+    most = np.maximum(was, 0.0) + cap
+    beyond = np.asarray(log_e > most)
+    if not beyond.any():
+        return won, log_e
+    log_e = np.minimum(log_e, most)
+    return np.where(beyond[..., np.newaxis], wealth + (log_e - was)[..., np.newaxis], won), log_e
+
+
 def _after(
     wealth: FloatArray,
     log_bets: FloatArray,
@@ -138,12 +154,7 @@ def _after(
     """
     after = wealth.copy()
     after[..., :-1] += log_bets
-    log_e = log_sum_exp(after)
-    most = np.maximum(before[0], 0.0) + cap
-    beyond = np.asarray(log_e > most)
-    if beyond.any():
-        log_e = np.minimum(log_e, most)
-        after = np.where(beyond[..., np.newaxis], wealth + (log_e - before[0])[..., np.newaxis], after)
+    after, log_e = capped((wealth, before[0]), (after, log_sum_exp(after)), cap)
     moved, left = parts
     after[..., :-1] = np.logaddexp(after[..., :-1], after[..., -1:] - moved + log_weights)
     after[..., -1] += left
