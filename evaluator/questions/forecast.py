@@ -174,13 +174,15 @@ def _gate(
     frozen = state.freeze(alpha, policy.power, share)
     aged, mature = _label_waits(terms, traffic, gate, step)
     agreeing = agreeing_looks(gate, terms, number)
+    # As many as agree on harm make a winner; that a version is no worse one look may show.
+    of_safe = agreeing if gate.better is not None else 1
     return GateForecast(
         gate=gate.name,
         metric=gate.metric,
         positive=gate.positive,
         required=gate.need is Need.ALWAYS or (gate.need is Need.WITH_LABELS and traffic.labels.rows > 0),
         stable=_value(state),
-        safe=_amount(policy, _shown(state, drop, policy.alpha_promote, share), pace, mature),
+        safe=_amount(policy, _shown(state, drop, policy.alpha_promote, share), pace, mature, of_safe),
         drop=drop,
         harm=_amount(policy, _harmed(state, drop, alpha, share), pace, aged, agreeing),
         enough=_amount(policy, frozen.needs, pace, mature),

@@ -14,6 +14,7 @@ from evaluator.window.readings import Reading
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
 from services.common.policy.records import GateMargin, Limit, Objective
+from services.common.policy.timing import AGREEING_LOOKS, at_look
 from tests.fakes.metrics import CLASSES, Behaviour, Fleet
 from tests.fakes.rollouts import Trial, demo_plan, demo_policy, demo_terms, trial
 
@@ -27,7 +28,7 @@ def readings(fleet: Fleet, terms: Terms) -> list[Reading]:
 def seen(terms: Terms, **fleet: float) -> Traffic:
     """A minute of a lane with one version, and ten seconds that are watched."""
     both = replace(terms, test=terms.stable, test_profile=None, stable_profile=None)
-    stable = Behaviour(wrong=fleet.pop("wrong", 0.08))
+    stable = Behaviour(errors=fleet.pop("errors", 0.002), wrong=fleet.pop("wrong", 0.08))
     made = Fleet(terms, np.random.default_rng(3), stable=stable, **fleet)  # type: ignore[arg-type] # numbers by name
     Trial.begin(made)
     made.share = 0
@@ -227,6 +228,16 @@ def test_an_ab_tests_primary_gate_is_of_a_better_version() -> None:
     assert much.safe is not None
     assert much.safe.n < little.safe.n
     assert first(terms).concludes
+
+
+def test_as_many_looks_make_a_winner_as_agree_on_harm() -> None:
+    gates = (ERRORS, GateDraft(MetricKind.ERRORS, "fewer", primary=True))
+    policy = demo_policy(gates=gates, objective=Objective.SUPERIOR, look_interval=10.0)
+    terms = demo_terms(policy, demo_plan(5000, period=600.0), features=0)
+    better = first(terms, {"fewer": 0.05}, errors=0.06).gates[1]
+    assert better.safe is not None
+    assert better.safe.n < 400 * 0.5 * policy.look_interval, "one look's requests would do"
+    assert better.safe.seconds == at_look(policy, 0.0, AGREEING_LOOKS)
 
 
 def test_a_process_that_was_not_read_before_has_not_counted_its_life_in_the_meantime() -> None:
