@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import uuid
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -10,7 +11,7 @@ import grpc
 import numpy as np
 from grpc import aio
 
-from crossfade.common.v1 import model_pb2
+from crossfade.common.v1 import analysis_pb2, model_pb2
 from crossfade.connection import USER_KEY
 from crossfade.evaluator.v1 import evaluator_pb2_grpc
 from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
@@ -209,6 +210,11 @@ class Stack:
         name = f"models/{model}"
         events = self._stub.ListEvents(service_pb2.ListEventsRequest(parent=name, page_size=1000)).events
         return self._stub.GetModel(service_pb2.GetModelRequest(name=name)), list(events)
+
+    def look(self, rollout: str) -> None:
+        """Records a first look at a rollout."""
+        analysis = analysis_pb2.Analysis(rollout=rollout, sequence=1, epoch=1)
+        self._stub.RecordAnalysis(service_pb2.RecordAnalysisRequest(analysis=analysis, request_id=str(uuid.uuid4())))
 
     def report(self, model: str, *versions: str) -> None:
         """A Worker that has these versions of a model ready, LIVE and CONTROL; and the Router."""

@@ -1,5 +1,6 @@
 """What a person does to a rollout by the command, from a pause to an undo."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,21 @@ def test_an_aborted_version_can_be_started_again(crossfade: Command, running: st
     said = crossfade("start", running, "v2", "--share", "20%").stdout
     assert "rollout 2" in said
     crossfade("start", running, "v1", code=1)
+
+
+def test_another_try_of_a_version_is_counted(crossfade: Command, stack: Stack, running: str) -> None:
+    assert json.loads(crossfade("explain", running, "--json").stdout)["earlier_tries"] == []
+    stack.look(f"models/{running}/rollouts/1")
+    crossfade("abort", running)
+    started = crossfade("start", running, "v2")
+    sentence = "It is try 2 of v2 (1 rollout before: 1)."
+    assert sentence in started.stderr
+    # One that nobody looked at is no try.
+    crossfade("abort", running)
+    assert sentence in crossfade("start", running, "v2").stderr
+    assert sentence in crossfade("explain", running).stdout
+    found = json.loads(crossfade("explain", running, "--json").stdout)["earlier_tries"]
+    assert found == [f"models/{running}/rollouts/1"]
 
 
 def test_one_that_waits_is_aborted_and_the_live_one_goes_on(crossfade: Command, running: str, artifact: Path) -> None:

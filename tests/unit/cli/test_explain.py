@@ -1,6 +1,7 @@
 """`crossfade explain`, by its exact text."""
 
 from crossfade.cli.render.explain import explain
+from crossfade.cli.render.tries import tries_sentence
 from crossfade.common.v1 import policy_pb2 as policy
 from crossfade.common.v1.analysis_pb2 import VERDICT_CONTINUE, VERDICT_UNSPECIFIED, FeatureDrift
 from crossfade.registry.v1 import resources_pb2 as resources
@@ -43,6 +44,30 @@ def test_a_rollback_by_a_gate() -> None:
 
 def test_a_live_rollout() -> None:
     assert explain("churn", samples.rollout(), samples.live_analysis(), samples.NOW) == LIVE
+
+
+def test_another_try_says_what_it_adds_to_the_chance_of_luck() -> None:
+    seventh = samples.rollout()
+    earlier = [resources.Rollout(name=f"models/churn/rollouts/{number}") for number in (6, 4)]
+    said = tries_sentence(seventh, earlier)
+    assert said == (
+        "It is try 3 of v2 (2 rollouts before: 4, 6). A version that is worse by a whole safe margin passes one try "
+        "with a chance of 0.05 at most, one of 3 with 0.14."
+    )
+    assert f"\n  {said}\n  Next: " in explain("churn", seventh, samples.live_analysis(), samples.NOW, said)
+    seventh.policy.alpha_promote = 0.01
+    seventh.objective = policy.OBJECTIVE_SUPERIOR
+    assert "A version that is no better wins one try with a chance of 0.01 at most" in tries_sentence(seventh, earlier)
+
+
+def test_a_first_try_and_one_that_failed_say_nothing_of_luck() -> None:
+    assert not tries_sentence(samples.rollout(), [])
+    assert not tries_sentence(samples.rolled_back(), [samples.rollout()])
+
+
+def test_of_many_tries_the_latest_are_named() -> None:
+    earlier = [resources.Rollout(name=f"models/churn/rollouts/{number}") for number in range(6, 0, -1)]
+    assert "It is try 7 of v2 (6 rollouts before: …, 2, 3, 4, 5, 6)." in tries_sentence(samples.rollout(), earlier)
 
 
 def test_how_far_inputs_moved_is_told_by_the_distances_that_people_know() -> None:

@@ -16,6 +16,7 @@ from crossfade.cli.actions.following import (
 )
 from crossfade.cli.actions.forecasting import plan_notes
 from crossfade.cli.actions.new_lane import note_new_lane, segments_of
+from crossfade.cli.actions.tries import note_tries
 from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError
 from crossfade.cli.hints import lane_command
@@ -121,6 +122,7 @@ def start_rollout(
     )
     rollout = act_on_lane(model, registry.start_rollout, request, again="start again")
     session.show(to_json(rollout), lambda: rollout_sentence(model, rollout))
+    note_tries(session, registry, model, rollout)
     _note_plan(session, model, segment, rollout, spec)
     if wait is not None:
         follow(session, model, rollout_progress(registry, rollout.name), wait, rollout_left(model, rollout))

@@ -138,10 +138,12 @@ def explain(
 ) -> None:
     """Explain why a rollout ended, or what it waits for."""
     from crossfade import names
+    from crossfade.cli.actions.tries import earlier_tries
     from crossfade.cli.registry_client import Registry
     from crossfade.cli.render import explain as words
     from crossfade.cli.render.jsons import to_json
     from crossfade.cli.render.style import LIVE_STATES
+    from crossfade.cli.render.tries import tries_sentence
 
     registry = Registry(session.connect.registry())
     if rollout is None:
@@ -150,16 +152,23 @@ def explain(
         if found is None:
             stable = lane.stable_version
             said = f"{stable} became stable at once, as the first version" if stable else "it has no stable version yet"
-            session.show({"rollout": None, "analysis": None}, lambda: f"{model} has had no rollout: {said}.")
+            session.show(
+                {"rollout": None, "analysis": None, "earlier_tries": []}, lambda: f"{model} has had no rollout: {said}."
+            )
             return
         # A list may leave out what a single answer has.
         found = registry.rollout(found.name)
     else:
         found = registry.rollout(names.rollout_name(model, rollout))
     analysis = registry.latest_analysis(found.name) if found.state in LIVE_STATES else None
+    earlier = earlier_tries(registry, model, found)
     session.show(
-        {"rollout": to_json(found), "analysis": to_json(analysis) if analysis else None},
-        lambda: words.explain(model, found, analysis, time.time()),
+        {
+            "rollout": to_json(found),
+            "analysis": to_json(analysis) if analysis else None,
+            "earlier_tries": [one.name for one in earlier],
+        },
+        lambda: words.explain(model, found, analysis, time.time(), tries_sentence(found, earlier)),
         prose=True,
     )
 

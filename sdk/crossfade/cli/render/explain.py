@@ -43,7 +43,7 @@ _NOT_BY_GATES: Final = {
 }
 
 
-def explain(model: str, rollout: Rollout, analysis: Analysis | None, now: float) -> str:
+def explain(model: str, rollout: Rollout, analysis: Analysis | None, now: float, tries: str = "") -> str:
     """Explains a rollout.
 
     Args:
@@ -51,9 +51,11 @@ def explain(model: str, rollout: Rollout, analysis: Analysis | None, now: float)
         rollout: the rollout.
         analysis: a live rollout's latest look; None: none, or the rollout has ended.
         now: seconds since 1970.
+        tries: what earlier rollouts of the version mean for this one; empty: nothing.
     """
     lines = _live(rollout, analysis, now) if rollout.state in LIVE_STATES else _ended(rollout)
-    first, *rest = [*lines, next_line(model, rollout)]
+    lines += [tries, next_line(model, rollout)]
+    first, *rest = lines
     return "\n".join([first, *(f"  {line}" for line in rest if line)])
 
 
