@@ -1,7 +1,10 @@
 """A/A: the judge judges itself. A recorded rollout's control arm against the rest of its stable version.
 
 Both are the same version, and its requests are drawn by chance. A judge that finds harm here is misled by something in
-the traffic (requests that come together, labels that reach the arms unlike), and would roll good versions back for it.
+the traffic (requests that come together, labels that reach the arms unlike), and would roll good versions back for it;
+or pass worse ones, where it is the rest that is found to be worse: control and the version under test are served alike,
+by processes of their own. So both are judged, each against the other, at the level of a rollout.
+
 Runtimes are left out, for control's are recorded alone: it is what they are compared with. So are gates with a limit:
 what they say of a version is no comparison, and stable itself may be beyond it.
 """
@@ -27,6 +30,11 @@ _CONTROL_NAME: Final = "{}'s control"
 def itself(terms: Terms) -> Terms:
     """The terms under which a rollout's stable version is judged against itself."""
     return replace(terms, test=_CONTROL_NAME.format(terms.stable), test_profile=terms.stable_profile)
+
+
+def turned(terms: Terms) -> Terms:
+    """Those under which the rest of the stable version is judged against its control arm; `terms`: of `itself`."""
+    return replace(terms, test=terms.stable, stable=terms.test)
 
 
 def relabelled(window: Counts, terms: Terms) -> Counts:
@@ -56,27 +64,37 @@ async def judge_itself(terms: Terms, recorded: AsyncIterator[Concluded]) -> Repl
     Raises:
         CompactedError: they don't begin with the first, or one is missing.
     """
-    state, found = start(itself(terms)), Replayed()
+    control = start(itself(terms))
+    rest, found = start(turned(control.terms)), Replayed()
     async for one in recorded:
-        if one.look.sequence != state.sequence + 1:
+        if one.look.sequence != control.sequence + 1:
             raise CompactedError
-        state = fold(state, replace(one.look, window=relabelled(one.look.window, state.terms)))
-        decision = _decision(state)
+        look = replace(one.look, window=relabelled(one.look.window, control.terms))
+        control, rest = fold(control, look), fold(rest, look)
+        decision = _decision(control, rest)
         found = replace(found, looks=found.looks + 1, last=decision)
         if decision.action is Action.ROLLBACK and not found.replayed:
-            moment = Moment(state.sequence, state.time, state.step, decision.action, decision.gate, decision.reason)
+            moment = Moment(
+                control.sequence, control.time, control.step, decision.action, decision.gate, decision.reason
+            )
             found = replace(found, replayed=(moment,))
     return found
 
 
-def _decision(state: State) -> Decision:
-    gates = tuple(one for one in report_gates(state, control_missing=False) if one.limit is None)
-    found = find_violation(state, gates) or Decision(Action.NONE, Verdict.CONTINUE, _calm(state, gates))
-    return replace(found, gates=gates)
+def _decision(control: State, rest: State) -> Decision:
+    """What is found of either arm; its gates are those of control, or of the rest where that is found to be worse."""
+    compared = []
+    for state in (control, rest):
+        gates = tuple(one for one in report_gates(state, control_missing=False) if one.limit is None)
+        found = find_violation(state, gates)
+        if found is not None:
+            return replace(found, gates=gates)
+        compared.append(gates)
+    return Decision(Action.NONE, Verdict.CONTINUE, _calm(control, *compared), gates=compared[0])
 
 
-def _calm(state: State, gates: tuple[GateReport, ...]) -> str:
-    judged = [one for one in gates if one.test.n and one.baseline.n and one.verdict is not Verdict.NONE]
+def _calm(state: State, gates: tuple[GateReport, ...], of_rest: tuple[GateReport, ...]) -> str:
+    judged = [one for one in (*gates, *of_rest) if one.test.n and one.baseline.n and one.verdict is not Verdict.NONE]
     stable = state.terms.stable
     if not judged and any(one.test.n for one in gates):
         return f"nothing can be compared: {state.terms.test} had all of {stable}'s traffic, as with a share of 50 %"
@@ -84,7 +102,7 @@ def _calm(state: State, gates: tuple[GateReport, ...]) -> str:
         return f"nothing was counted of {state.terms.test} that could be compared"
     nearest = max(judged, key=lambda report: report.harm.log_e / report.harm.bar)
     part = max(0.0, nearest.harm.log_e / nearest.harm.bar)
-    calm = f"no gate finds {stable} worse than itself"
+    calm = f"no gate finds {stable} worse than itself, nor better"
     near = f"; {nearest.gate} came nearest, to {part * 100:.0f} % of its bar"
     return calm + (near if part else ", and none has any evidence of it") + _unjudged(state)
 

@@ -22,13 +22,15 @@ def gate(name: str, log_e: float, verdict: "analysis_pb2.Verdict.ValueType") -> 
 
 
 def test_a_judge_that_is_not_misled() -> None:
-    last = analysis_pb2.Summary(reason="no gate finds v1 worse than itself; errors came nearest, to 10 % of its bar")
+    last = analysis_pb2.Summary(
+        reason="no gate finds v1 worse than itself, nor better; errors came nearest, to 10 % of its bar"
+    )
     last.gates.append(gate("errors", 0.5, analysis_pb2.VERDICT_CONTINUE))
     last.gates.append(analysis_pb2.GateReport(gate="runtime"))
     assert itself_text(ROLLOUT, evaluator_pb2.ReplayResponse(looks=118, last=last), "") == (
         "Rollout 7, A/A: v1's control arm against the rest of v1, 118 looks by the policy of the rollout.\n"
         "  errors: harm 10 % of its bar (1,204 against 21,850)\n"
-        "No gate finds v1 worse than itself; errors came nearest, to 10 % of its bar."
+        "No gate finds v1 worse than itself, nor better; errors came nearest, to 10 % of its bar."
     )
 
 

@@ -11,6 +11,7 @@ from evaluator.questions.aa_test import itself, judge_itself, relabelled
 from evaluator.questions.replay import CompactedError
 from evaluator.verdict.concluded import Concluded
 from evaluator.verdict.decision import Action
+from evaluator.verdict.reports import Verdict
 from evaluator.window.counts import Counts, Series, arrange
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
@@ -36,12 +37,12 @@ async def said(looks: Sequence[Look]) -> AsyncIterator[Concluded]:
         yield Concluded(look, None, Action.NONE, "", "")
 
 
-def failing(window: Counts) -> Counts:
-    """The window in which every answer of control's has failed."""
+def failing(window: Counts, traffic: str) -> Counts:
+    """The window in which every answer of one of stable's arms has failed."""
 
     def failed(one: Series) -> Series:
         at = one.values()
-        if one.metric != "crossfade.attempt.duration" or at["traffic"] != "control":
+        if one.metric != "crossfade.attempt.duration" or (at["version"], at["traffic"]) != ("v1", traffic):
             return one
         return replace(one, attributes=tuple(sorted((at | {"outcome": "INTERNAL"}).items())))
 
@@ -57,20 +58,26 @@ async def test_no_harm_is_found_where_there_is_none(seed: int) -> None:
     assert found.looks == len(made.looks)
     assert found.replayed == ()
     assert found.last is not None
-    assert found.last.reason.startswith("no gate finds v1 worse than itself")
+    assert found.last.reason.startswith("no gate finds v1 worse than itself, nor better")
     errors = found.last.gates[0]
     # Control against the rest of stable, and nothing of the version under test.
     assert 0 < errors.test.n < errors.baseline.n
     assert errors.test.estimate < 0.006
 
 
-async def test_traffic_that_misleads_the_judge_is_found() -> None:
+@pytest.mark.parametrize(("traffic", "worse"), [("control", "v1's control failed "), ("live", "v1 failed ")])
+async def test_traffic_that_misleads_the_judge_is_found(traffic: str, worse: str) -> None:
     made = recorded()
-    looks = [replace(look, window=failing(look.window)) for look in made.looks]
+    looks = [replace(look, window=failing(look.window, traffic)) for look in made.looks]
     found = await judge_itself(made.fleet.terms, said(looks))
     (moment,) = found.replayed
     assert (moment.action, moment.gate) == (Action.ROLLBACK, "errors")
-    assert moment.reason.startswith("v1's control failed ")
+    assert moment.reason.startswith(worse)
+    assert found.last is not None
+    errors = found.last.gates[0]
+    assert errors.verdict is Verdict.FAIL
+    # The arm that is found to be worse is the one under test.
+    assert (errors.test.n < errors.baseline.n) is (traffic == "control")
 
 
 async def test_a_control_process_that_is_slower_is_not_found_and_that_is_said() -> None:

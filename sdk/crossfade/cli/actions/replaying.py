@@ -22,9 +22,9 @@ from crossfade.registry.v1.resources_pb2 import Rollout
 _TIMEOUT: Final = 600.0
 """Seconds: a rollout of weeks has tens of thousands of looks."""
 _MISLED: Final = (
-    "The judge is misled by this traffic, and would roll good versions back for it, since {} is the same in both arms: "
-    "do requests of one user come together (--assignment key), are the rows of a request alike, do labels of one arm "
-    "come sooner? Or does the control process itself fail (its host, its memory)?"
+    "The judge is misled by this traffic, and would roll good versions back for it, or pass worse ones, since {} is "
+    "the same in both arms: do requests of one user come together (--assignment key), are the rows of a request alike, "
+    "do labels of one arm come sooner? Or do the processes of one arm fail (their host, their memory)?"
 )
 _WORDS: Final = {
     analysis_pb2.ACTION_PROMOTE: "PROMOTE",
