@@ -8,6 +8,7 @@ from registry.database.engine import DatabaseUrlError
 from registry.database.schema import SchemaError
 from registry.migrating import migrate_database, require_database
 from registry.settings import RegistrySettings
+from services.common.descriptors import raise_limit
 from services.common.errors import CrossfadeError
 from services.common.server import AddressError, run_until_signal
 from services.common.start_errors import start_error
@@ -17,6 +18,7 @@ _USAGE = "usage: python -m registry [migrate [--check]]"
 
 
 async def _serve(settings: RegistrySettings) -> None:
+    raise_limit()
     app = App(settings)
     await run_until_signal(app.start, app.stop, make_log(SERVICE_NAME, settings.log_level))
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -85,6 +86,19 @@ async def test_it_serves_in_little_memory_and_ends_on_sigterm(database: str) -> 
         first, last = rest[0], rest[-1]
         assert (first["event"], first["signal"], first["service"]) == ("ending", "SIGTERM", "crossfade-registry")
         assert (last["event"], 0 <= last["seconds"] < 20) == ("ended", True)
+
+
+async def test_it_takes_as_many_file_descriptors_as_the_system_allows(database: str) -> None:
+    """Each Router and each Worker has a connection to it for its watch."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    given = min(512, soft - 1)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (given, hard))
+    try:
+        async with serving(database) as (process, _):
+            taken, allowed = psutil.Process(process.pid).rlimit(psutil.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (allowed, taken > given) == (hard, True)
 
 
 async def test_a_receiver_that_says_nothing_keeps_none_from_ending(database: str, tmp_path: Path) -> None:
