@@ -101,8 +101,10 @@ def _explain(route: Route, request: router_pb2.GetRouteRequest) -> str:
         ArmName.CONTROL: (split.offset + split.test, split.control),
         ArmName.STABLE: (split.offset + split.test + split.control, 10_000 - split.test - split.control),
     }
-    begin, size = ranges[route.arm]
+    owner = split.arm(route.bucket)
+    begin, size = ranges[owner]
+    instead = "" if owner is route.arm else f" and no process, so {route.arm} has it"
     copy = ""
-    if route.lane.shadow is not None and split.arm(route.bucket) is ArmName.CONTROL:
+    if route.lane.shadow is not None and owner is ArmName.CONTROL:
         copy = f", and {route.lane.shadow.version} gets a copy"
-    return f"{drawn}; {route.arm} has the {size} buckets from {begin % 10_000} on{copy}"
+    return f"{drawn}; {owner} has the {size} buckets from {begin % 10_000} on{instead}{copy}"
