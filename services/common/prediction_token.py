@@ -98,7 +98,7 @@ class TokenKeys:
         """Reads a key file: a line `ID HEX` per key, the signing one first, '#' before comments.
 
         Raises:
-            ValueError: a line has another form.
+            ValueError: a line has another form, or an id stands in two.
         """
         keys: dict[int, bytes] = {}
         for line in text.splitlines():
@@ -106,12 +106,15 @@ class TokenKeys:
             if not words:
                 continue
             try:
-                number, key = words
-                keys[int(number)] = bytes.fromhex(key)
+                said, key = words
+                number, octets = int(said), bytes.fromhex(key)
             except ValueError as error:
                 raise ValueError(
                     "a token key's line is `ID HEX`, as in `1 00112233445566778899aabbccddeeff`"
                 ) from error
+            if number in keys:
+                raise ValueError(f"token key {number} stands in two lines: give each key an id of its own")
+            keys[number] = octets
         if not keys:
             raise ValueError("the file holds no token key; write a line `ID HEX`")
         return TokenKeys(keys, next(iter(keys)))

@@ -82,6 +82,12 @@ def test_a_bad_key_file_is_refused(text: str) -> None:
         TokenKeys.parse(text)
 
 
+def test_a_key_file_that_gives_an_id_to_two_keys_is_refused() -> None:
+    """One of them would be left out in silence: the new one, where a key is exchanged."""
+    with pytest.raises(ValueError, match="token key 1 stands in two lines: give each key an id of its own"):
+        TokenKeys.parse(f"1 {'ab' * 16}\n1 {'cd' * 16}\n")
+
+
 def test_a_regressions_token_states_numbers() -> None:
     said = PREDICTION._replace(classes=(NO_CLASS,) * 3, numbers=(1.5, -2.0, float("inf")))
     assert KEYS.verify(KEYS.sign(said)) == said
