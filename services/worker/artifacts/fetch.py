@@ -179,7 +179,9 @@ def _of_http() -> dict[str, Any]:
     trace = TraceConfig()
     trace.on_request_redirect.append(_refuse_redirect)
     timeout = ClientTimeout(total=None, sock_connect=30, sock_read=60)
-    return {"block_size": 0, "client_kwargs": {"timeout": timeout, "trace_configs": [trace]}}
+    client = {"timeout": timeout, "trace_configs": [trace]}
+    # fsspec would keep one for each file that is ever fetched, with its connections: by these it knows none again.
+    return {"skip_instance_cache": True, "block_size": 0, "client_kwargs": client}
 
 
 async def _refuse_redirect(_session: object, _context: object, asked: "TraceRequestRedirectParams") -> None:

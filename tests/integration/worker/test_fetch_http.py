@@ -1,10 +1,12 @@
 """Artifacts from HTTP servers of many kinds: whole, or refused with what went wrong."""
 
 import contextlib
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.http import HTTPFileSystem
 
 from crossfade.manifest import SIGNATURE_FILE
 from services.worker.artifacts.fetch import copy_artifact, fetch_signature
@@ -62,6 +64,21 @@ def test_every_byte_arrives(handler: type[Files], serve: Serve, packaged: Packag
             fetch_signature(uri)
     finally:
         signature.unlink()
+
+
+def test_nothing_stays_of_a_file_that_was_fetched(serve: Serve) -> None:
+    """A Worker runs for months, and asks for what is not there twice a minute."""
+    uri = serve(Files)
+    before = _file_systems()
+    for _ in range(10):
+        assert fetch_signature(uri) is None
+    assert _file_systems() <= before
+
+
+def _file_systems() -> int:
+    """Those in memory, each with a session of its own."""
+    gc.collect()
+    return sum(type(one) is HTTPFileSystem for one in gc.get_objects())
 
 
 def test_what_went_wrong_is_said(serve: Serve, packaged: Packaged, tmp_path: Path) -> None:
