@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -15,9 +16,12 @@ from evaluator.window.arms import read_of
 from evaluator.window.readings import Reading
 from evaluator.window.snapshots import found_in
 from services.common.clock import Clock
+from services.common.left import Left
 from services.common.telemetry import otlp
 
 Metadata = tuple[tuple[str, str], ...]
+KEPT_SECONDS: Final = 900.0
+"""How long a process is remembered that no look reads: looks at other models' lanes read other Workers."""
 
 
 class InstanceSource:
@@ -34,9 +38,11 @@ class InstanceSource:
         self._clock = clock
         self._metadata = metadata
         self._channels: dict[str, aio.Channel] = {}
-        # Of each process's last answer: its time, and when it came.
-        self._times: dict[tuple[str, str, str], tuple[int, float]] = {}
+        # Of each process's last answer about a lane: its time, and when it came.
+        self._times: dict[str, dict[tuple[str, str], tuple[int, float]]] = {}
         self._readers: Counter[str] = Counter()
+        self._left_addresses = Left[str](KEPT_SECONDS)
+        self._left_processes = Left[str](KEPT_SECONDS)
 
     def age(self, terms: Terms) -> float:
         """Seconds that counts may be old when they are read: a process answers with those of the moment."""
@@ -49,17 +55,22 @@ class InstanceSource:
         return await asyncio.gather(*(self._read(process, terms, timeout) for process in processes))
 
     async def _keep(self, processes: Sequence[ProcessView]) -> None:
-        """Closes the channels to all other processes, which have gone."""
-        addresses = {process.address for process in processes}
-        names = {process.instance_id for process in processes}
-        self._times = {key: time for key, time in self._times.items() if key[0] in names}
+        """Forgets the processes that no look has read for long, which have gone, and closes the channels to them."""
+        now = self._clock.monotonic()
+        for name in self._left_processes.over(self._times, {process.instance_id for process in processes}, now):
+            del self._times[name]
         # Another rollout's look may still wait for an answer over one of them.
-        for address in [known for known in self._channels if known not in addresses and not self._readers[known]]:
-            await self._channels.pop(address).close()
+        held = {process.address for process in processes} | self._readers.keys()
+        await self._close(self._left_addresses.over(self._channels, held, now))
 
     async def close(self) -> None:
         """Closes every channel."""
-        await self._keep(())
+        await self._close([*self._channels])
+
+    async def _close(self, addresses: Iterable[str]) -> None:
+        # All of them are taken away first: to close one may take a while, in which a look may want another.
+        for channel in [self._channels.pop(address) for address in addresses]:
+            await channel.close()
 
     async def _read(self, process: ProcessView, terms: Terms, timeout: float) -> Reading:
         channel = self._channels.get(process.address)
@@ -88,12 +99,12 @@ class InstanceSource:
                 del self._readers[process.address]
         if pull.instance_id and pull.instance_id != process.instance_id:
             return self._nothing(process, "another process answers at its address")
-        key = (process.instance_id, terms.model, terms.segment)
-        time_ns, came = self._times.get(key, (0, 0.0))
+        times, lane = self._times.setdefault(process.instance_id, {}), (terms.model, terms.segment)
+        time_ns, came = times.get(lane, (0, 0.0))
         # Who asks while another answer is written shares the next one with all who ask meanwhile.
         if pull.time_ns and pull.time_ns == time_ns and asked >= came:
             return self._nothing(process, "its metrics do not move on: they have the time of the look before")
-        self._times[key] = pull.time_ns, self._clock.monotonic()
+        times[lane] = pull.time_ns, self._clock.monotonic()
         now = round(self._clock.now() * 1e6)
         found = found_in(pull.snapshots, terms)
         # By the process's own clock they have counted for so long; the Evaluator's may differ.

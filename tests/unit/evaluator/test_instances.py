@@ -9,7 +9,7 @@ from grpc import aio
 
 from crossfade.telemetry.v1 import telemetry_pb2
 from evaluator.ports import ProcessView
-from evaluator.sources.instances import InstanceSource
+from evaluator.sources.instances import KEPT_SECONDS, InstanceSource
 from evaluator.sources.traces import RouterTraces
 from services.common.telemetry import catalog, otlp
 from services.common.telemetry.store import MetricStore
@@ -21,12 +21,13 @@ from tests.support.wait import until
 class Answer:
     """A call that has been answered, after 61 s, with series that count since then (seconds)."""
 
-    def __init__(self, starts: Sequence[int]) -> None:
+    def __init__(self, starts: Sequence[int], name: str = "router-1") -> None:
         self._starts = starts
+        self._name = name
 
     def __await__(self):  # type: ignore[no-untyped-def] # a generator that never yields
         yield from ()
-        resource = otlp.Resource("crossfade-router", "router-1", 1_000_000_000)
+        resource = otlp.Resource("crossfade-router", self._name, 1_000_000_000)
         clock = ManualClock(0.0)
         store = MetricStore(lambda: round(clock.now() * 1e9))
         store.gauge(catalog.CONTROL_PLANE_AGE).set(1.0)
@@ -42,8 +43,9 @@ class Answer:
 class Channel:
     """A channel to a process that answers at once."""
 
-    def __init__(self, *starts: int) -> None:
+    def __init__(self, *starts: int, name: str = "router-1") -> None:
         self._starts = starts or (1,)
+        self._name = name
         self.asked: frozenset[str] = frozenset()
 
     def unary_unary(self, *args: object, **options: object) -> Callable[..., Answer]:
@@ -51,7 +53,7 @@ class Channel:
 
         def answer(request: telemetry_pb2.GetMetricsRequest, **_: object) -> Answer:
             self.asked = frozenset(request.names)
-            return Answer(self._starts)
+            return Answer(self._starts, self._name)
 
         return answer
 
@@ -71,12 +73,36 @@ async def test_a_process_started_by_the_evaluators_clock_when_its_own_says_how_l
 
 
 async def test_nothing_stays_of_processes_that_have_gone() -> None:
-    source = InstanceSource(lambda _: Channel(), ManualClock(), ())  # type: ignore[arg-type,return-value] # likewise
+    clock = ManualClock()
+    source = InstanceSource(lambda _: Channel(), clock, ())  # type: ignore[arg-type,return-value] # likewise
     for number in range(20):
         processes = [ProcessView(f"router-{one}", f"10.0.0.{one}:1", False) for one in (number, number + 1)]
         await source.read(processes, demo_terms(), 1.0)
-    assert source._channels.keys() == {"10.0.0.19:1", "10.0.0.20:1"}
+        clock.advance(KEPT_SECONDS)
+    assert source._channels.keys() == {"10.0.0.18:1", "10.0.0.19:1", "10.0.0.20:1"}
+    assert source._times.keys() <= {"router-18", "router-19", "router-20"}
     assert not source._readers.keys()
+    await source.close()
+    assert not source._channels
+
+
+async def test_looks_at_lanes_that_other_workers_serve_take_nothing_from_one_another() -> None:
+    """Neither their channels nor the time of the answer before, by which one that stands still is known."""
+    opened: list[str] = []
+
+    def connect(address: str) -> Channel:
+        opened.append(address)
+        return Channel(name=address)
+
+    source = InstanceSource(connect, ManualClock(), ())  # type: ignore[arg-type] # as much of one as is needed
+    workers = [ProcessView(address, address, True) for address in ("10.0.0.2:1", "10.0.0.3:1")]
+    first, second = [
+        [found.error for worker in workers for found in await source.read([worker], demo_terms(), 1.0)]
+        for _ in range(2)
+    ]
+    assert opened == [worker.address for worker in workers]
+    assert first == ["", ""]
+    assert all("do not move on" in error for error in second)
     await source.close()
 
 
