@@ -125,6 +125,9 @@ def load_compiled(path: Path, device: torch.device, example: Sequence[torch.Tens
     else:
         run = runners.AOTIModelContainerRunnerCpu(str(library), 1).run
     run(list(example))
+    if device.type == "cuda":
+        # What the first run leaves for the later ones is made on this stream, and they have streams of their own.
+        torch.cuda.synchronize(device)
     return lambda *inputs: run(list(inputs))
 
 
