@@ -151,6 +151,22 @@ async def test_a_deadline_that_cancels_the_handler_is_charged_in_both_arms_alike
     assert 0.05 < late.total < 5.0
 
 
+async def test_an_attempt_that_outlives_its_caller_ends_with_the_router() -> None:
+    house = House(lane(test=10_000))
+
+    async def never(_: Sent) -> Reply:
+        await asyncio.Event().wait()
+        return Reply("OK")
+
+    house.transport.behaviors.update({TEST: never, STABLE: hang()})
+    call = asyncio.create_task(house.predict(seconds=0.1))
+    await until(lambda: len(house.transport.sent) == 2)
+    await overrun(call)
+    await until(lambda: house.transport.cancelled == 1)
+    await house.proxy.close()
+    assert house.transport.cancelled == 2
+
+
 async def test_a_deadline_that_cancels_what_no_connection_has_carried_is_charged_to_nobody() -> None:
     house = House(lane())
     house.transport.behaviors[STABLE] = hang()
