@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from router.call import Reply
-from router.table import Table
+from router.split import ArmName
+from router.table import Table, Target
 from tests.fakes.transport import Sent, fail, hang
 from tests.support.wait import until
 from tests.unit.router.house import STABLE, House, cohorts, gone, lane, many, served_at
@@ -40,6 +41,21 @@ async def test_a_call_that_waits_for_a_process_goes_to_one_that_newer_routes_nam
     assert (answer.reply.body, answer.version, answer.traffic) == (b"stable:2", "v1", "pinned" if pin else "live")
     assert house.transport.cancelled == 1
     assert house.attempts() == {("v1", "pinned" if pin else "live", "ok"): 1}
+
+
+async def test_a_version_that_is_stable_no_more_answers_what_it_was_asked_where_a_process_of_it_is_left() -> None:
+    house = House(lane())
+    house.transport.behaviors[STABLE] = gone
+    call = asyncio.create_task(house.predict())
+    await until(lambda: house.transport.sent and house.transport.sent[-1].wait)
+    promoted = replace(
+        lane(epoch=4),
+        arms={ArmName.STABLE: Target("v2", "live", ("new:1",))},
+        pins={"v1": ("left:1",), "v2": ("new:1",)},
+    )
+    house.proxy.use(Table(2, {("churn", ""): promoted}))
+    answer = await asyncio.wait_for(call, 1.0)
+    assert (answer.reply.body, answer.version) == (b"left:1", "v1")
 
 
 async def test_what_a_process_has_lost_goes_to_one_that_newer_routes_name() -> None:
