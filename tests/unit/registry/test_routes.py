@@ -200,6 +200,18 @@ def test_old_stable_carries_what_the_new_one_cannot() -> None:
     assert shares(routes(lane, placements)) == {"stable": ("v2", BUCKETS)}
 
 
+def test_a_rollout_that_waits_while_old_stable_still_helps_changes_no_key() -> None:
+    lane = running_lane(500, assignment=Assignment.KEY)
+    placements = [*both(), *placed("v1", "w2", "w3", "w4")]
+    lane.promote(OUTCOME, placements, force=True)
+    helped = routes(lane, placements)
+    lane.add("v3")
+    lane.start("v3", spec(assignment=Assignment.REQUEST), 2)
+    waits = routes(lane, placements)
+    assert shares(waits) == shares(helped) == {"test": ("v2", 2500), "stable": ("v1", 7500)}
+    assert (waits.bucket_offset, waits.assignment) == (helped.bucket_offset, Assignment.KEY)
+
+
 def test_handover_with_no_worker_ready_leaves_all_with_the_old_one() -> None:
     lane = running_lane(500)
     lane.promote(OUTCOME, placed("v1", "w1"), force=True)

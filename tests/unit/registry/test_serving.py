@@ -37,6 +37,13 @@ def test_a_restart_keeps_readiness_for_a_while() -> None:
     assert back.ready
 
 
+def test_a_loss_that_is_put_off_for_long_is_looked_at_when_its_time_has_come() -> None:
+    now, debounce = NOW, 3600.0
+    assert not is_due(now + debounce, now, debounce)
+    assert is_due(now + debounce, now + debounce, debounce)
+    assert not is_due(None, now, debounce)
+
+
 @pytest.mark.parametrize("back", [600.0, 86_400.0])
 def test_a_restart_keeps_readiness_no_longer_when_the_clock_is_set_back(back: float) -> None:
     ready, _ = step(None, ServingState.READY, NOW)
