@@ -1,9 +1,13 @@
 """The slowest batches: a version that has more of them is not promoted, however fast it is at the median."""
 
+from dataclasses import replace
+
 import pytest
 
+from evaluator.gates.distributions import DistributionGate
 from evaluator.rpc import proto_summary
 from evaluator.verdict.decision import Action
+from evaluator.verdict.period_end import needs_of
 from evaluator.verdict.reports import GateReport, Verdict
 from services.common.policy.defaults import complete_policy
 from services.common.policy.drafts import GateDraft, PolicyDraft
@@ -51,6 +55,17 @@ def test_a_version_like_stable_passes_and_both_p99s_are_said() -> None:
     assert tail.safe.log_e >= tail.safe.bar > 0
     assert tail.baseline.x < 0.02 * tail.baseline.n
     assert tail.test.estimate > 0
+
+
+def test_a_tail_that_is_not_shown_asks_for_more_batches_at_the_periods_end() -> None:
+    made = rollout(1, 0.0)
+    made.run(20)
+    gate = next(one for one in made.state.gates if isinstance(one, DistributionGate))
+    assert gate.tail is not None
+    shown = gate.tail.log_e
+    gate = replace(gate, needs=5_000.0, median_needs=300.0)
+    assert needs_of(gate, shown + 0.1) == 5_000.0
+    assert needs_of(gate, shown) == 300.0
 
 
 @pytest.mark.parametrize(

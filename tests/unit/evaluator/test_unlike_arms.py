@@ -13,6 +13,7 @@ from evaluator.gates.maturity import blaming, flattering, may_mislead
 from evaluator.terms import Terms
 from evaluator.verdict.decide import decide
 from evaluator.verdict.decision import Action, Decision
+from evaluator.verdict.reports import Verdict, report_gates
 from evaluator.window.labels import Labels, SliceCounts
 from services.common.policy.drafts import GateDraft
 from services.common.policy.metrics import MetricKind
@@ -93,6 +94,18 @@ def decide_by(decision: Decision, rules: int) -> str:
     assert decision.at is not None
     said = decide(state, replace(decision.at, rules=rules)).reason
     return said if "both versions" in said else ""
+
+
+def test_what_was_shown_before_an_arm_lacked_labels_shows_nothing_any_more() -> None:
+    made = Trial.begin(Fleet(TERMS, np.random.default_rng(0), rate=400.0))
+    while (last := report_gates(made.state, control_missing=False)[1]).verdict is not Verdict.PASS:
+        assert made.outcome is None
+        made.look()
+    lacking = replace(made.state, reach=Reach(0.8, (0.1, 0.1), unlike=True))
+    after = report_gates(lacking, control_missing=False)[1]
+    assert (last.gate, after.verdict) == ("accuracy", Verdict.CONTINUE)
+    # By the rules of before it was no matter.
+    assert report_gates(lacking, control_missing=False, by_arm=False)[1].verdict is Verdict.PASS
 
 
 def test_who_wants_it_is_asked_nothing_of_what_arms_lack() -> None:
