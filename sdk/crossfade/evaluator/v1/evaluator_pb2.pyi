@@ -152,8 +152,9 @@ class ReplayRequest(_message.Message):
     objective: _policy_pb2.Objective.ValueType
     """Unspecified: the rollout's own."""
     against_itself: _builtins.bool
-    """A/A: the control arm of its stable version is judged against the rest of it instead, by the same gates (but for
-    runtimes). Both are one version: what is found here would be found of good versions too.
+    """A/A: the control arm of its stable version is judged against the rest of it instead, and the rest against control, by
+    the same gates (but for runtimes). Both are one version: what is found here would be found of good versions too, or
+    would pass worse ones.
     """
     @_builtins.property
     def policy(self) -> _policy_pb2.Policy:
