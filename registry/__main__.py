@@ -3,24 +3,17 @@
 import asyncio
 import sys
 
-from registry.app import SERVICE_NAME, App
+from registry.app import App
 from registry.database.engine import DatabaseUrlError
 from registry.database.schema import SchemaError
 from registry.migrating import migrate_database, require_database
 from registry.settings import RegistrySettings
-from services.common.descriptors import raise_limit
 from services.common.errors import CrossfadeError
-from services.common.server import AddressError, run_until_signal
+from services.common.process import serve
+from services.common.server import AddressError
 from services.common.start_errors import start_error
-from services.common.telemetry.logs import make_log
 
 _USAGE = "usage: python -m registry [migrate [--check]]"
-
-
-async def _serve(settings: RegistrySettings) -> None:
-    raise_limit()
-    app = App(settings)
-    await run_until_signal(app.start, app.stop, make_log(SERVICE_NAME, settings.log_level))
 
 
 def main(arguments: list[str]) -> int:
@@ -34,7 +27,7 @@ def main(arguments: list[str]) -> int:
             sys.stdout.write(migrate_database(settings, check_only="--check" in arguments).sentence + "\n")
         else:
             require_database(settings)
-            asyncio.run(_serve(settings))
+            asyncio.run(serve("registry", settings, App))
     except (AddressError, CrossfadeError, DatabaseUrlError, SchemaError, ValueError, OSError) as error:
         sys.stderr.write(f"registry: error: {start_error(error)}\n")
         return 1

@@ -24,6 +24,13 @@ class Application(Protocol):
         """Ends in order."""
 
 
+async def serve(name: str, settings: SettingsT, make: Callable[[SettingsT], Application]) -> None:
+    """Serves until SIGTERM or SIGINT, with as many file descriptors as the system allows; the arguments are `run`'s."""
+    raise_limit()
+    application = make(settings)
+    await run_until_signal(application.start, application.stop, make_log(f"crossfade-{name}", settings.log_level))
+
+
 def run(name: str, settings: type[SettingsT], make: Callable[[SettingsT], Application]) -> None:
     """Runs a service until SIGTERM or SIGINT; exits with 1 and one line when it cannot start.
 
@@ -32,14 +39,7 @@ def run(name: str, settings: type[SettingsT], make: Callable[[SettingsT], Applic
         settings: read from the environment.
         make: wires the application, on the running loop.
     """
-
-    async def serve() -> None:
-        raise_limit()
-        given = settings()
-        application = make(given)
-        await run_until_signal(application.start, application.stop, make_log(f"crossfade-{name}", given.log_level))
-
     try:
-        asyncio.run(serve())
+        asyncio.run(serve(name, settings(), make))
     except (AddressError, ValueError, OSError) as error:
         sys.exit(f"{name}: error: {start_error(error)}")

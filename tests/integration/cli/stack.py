@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import uuid
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -11,6 +10,7 @@ import grpc
 import numpy as np
 from grpc import aio
 
+from crossfade.cli.registry_client import request_id
 from crossfade.common.v1 import analysis_pb2, model_pb2
 from crossfade.connection import USER_KEY
 from crossfade.evaluator.v1 import evaluator_pb2_grpc
@@ -214,7 +214,7 @@ class Stack:
     def look(self, rollout: str) -> None:
         """Records a first look at a rollout."""
         analysis = analysis_pb2.Analysis(rollout=rollout, sequence=1, epoch=1)
-        self._stub.RecordAnalysis(service_pb2.RecordAnalysisRequest(analysis=analysis, request_id=str(uuid.uuid4())))
+        self._stub.RecordAnalysis(service_pb2.RecordAnalysisRequest(analysis=analysis, request_id=request_id()))
 
     def report(self, model: str, *versions: str) -> None:
         """A Worker that has these versions of a model ready, LIVE and CONTROL; and the Router."""

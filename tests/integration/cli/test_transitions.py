@@ -1,6 +1,5 @@
 """What a person does to a rollout by the command, from a pause to an undo."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from crossfade.cli.errors import CommandError
 from crossfade.cli.registry_client import Registry, request_id
 from crossfade.registry.v1.resources_pb2 import Rollout
 from crossfade.registry.v1.service_pb2 import PauseRolloutRequest
-from tests.integration.cli.conftest import Command
+from tests.integration.cli.conftest import Command, Json
 from tests.integration.cli.stack import Stack
 
 
@@ -61,8 +60,10 @@ def test_an_aborted_version_can_be_started_again(crossfade: Command, running: st
     crossfade("start", running, "v1", code=1)
 
 
-def test_another_try_of_a_version_is_counted(crossfade: Command, stack: Stack, running: str) -> None:
-    assert json.loads(crossfade("explain", running, "--json").stdout)["earlier_tries"] == []
+def test_another_try_of_a_version_is_counted(
+    crossfade: Command, crossfade_json: Json, stack: Stack, running: str
+) -> None:
+    assert crossfade_json("explain", running)["earlier_tries"] == []
     stack.look(f"models/{running}/rollouts/1")
     crossfade("abort", running)
     started = crossfade("start", running, "v2")
@@ -72,8 +73,7 @@ def test_another_try_of_a_version_is_counted(crossfade: Command, stack: Stack, r
     crossfade("abort", running)
     assert sentence in crossfade("start", running, "v2").stderr
     assert sentence in crossfade("explain", running).stdout
-    found = json.loads(crossfade("explain", running, "--json").stdout)["earlier_tries"]
-    assert found == [f"models/{running}/rollouts/1"]
+    assert crossfade_json("explain", running)["earlier_tries"] == [f"models/{running}/rollouts/1"]
 
 
 def test_one_that_waits_is_aborted_and_the_live_one_goes_on(crossfade: Command, running: str, artifact: Path) -> None:

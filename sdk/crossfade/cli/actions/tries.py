@@ -4,9 +4,10 @@ from typing import Final
 
 from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError
-from crossfade.cli.registry_client import Registry, number_of
+from crossfade.cli.registry_client import Registry
 from crossfade.cli.render.style import LIVE_STATES
 from crossfade.cli.render.tries import tries_sentence
+from crossfade.names import parse_rollout
 from crossfade.registry.v1.resources_pb2 import Rollout
 from crossfade.registry.v1.service_pb2 import ListRolloutsRequest
 
@@ -19,12 +20,12 @@ def earlier_tries(registry: Registry, model: str, rollout: Rollout) -> list[Roll
     Raises:
         CommandError: the Registry cannot be asked.
     """
-    this = int(number_of(rollout))
+    _, this = parse_rollout(rollout.name)
     alike = ListRolloutsRequest(segment=rollout.segment, version=rollout.version)
     return [
         one
         for one in registry.rollouts(model, alike, limit=_LOOK_BACK)
-        if int(number_of(one)) < this and one.analysis_sequence and one.state not in LIVE_STATES
+        if parse_rollout(one.name)[1] < this and one.analysis_sequence and one.state not in LIVE_STATES
     ]
 
 

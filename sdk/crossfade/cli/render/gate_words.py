@@ -33,6 +33,8 @@ from crossfade.enum_names import enum_name
 
 ALPHA_ROLLBACK: Final = 0.01
 """The policy's alpha_rollback where it sets none."""
+ALPHA_PROMOTE: Final = 0.05
+"""Likewise its alpha_promote."""
 DEFAULT_HARM: Final[Mapping[Metric.ValueType, Margin]] = {
     METRIC_ERRORS: Margin(factor=1.1, offset=0.0005),
     METRIC_RUNTIME: Margin(buckets=1),

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from crossfade.cli import text
+from crossfade.cli.render.gate_words import ALPHA_PROMOTE
 from crossfade.cli.render.style import LIVE_STATES
 from crossfade.common.v1.policy_pb2 import OBJECTIVE_SUPERIOR
 from crossfade.registry.v1.resources_pb2 import ROLLOUT_STATE_PROMOTED, Rollout
 
-ALPHA_PROMOTE: Final = 0.05
-"""A policy's, by default."""
 _NAMED: Final = 5
 
 
