@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from crossfade.manifest import Manifest
 from services.common.clock import SystemClock
+from services.common.free_memory import give_back
 from services.common.text import first_line
 from services.worker.domain import LoadError
 from services.worker.engine.batcher import Batcher
@@ -46,6 +47,10 @@ def _run(config: ChildConfig, manifest: Manifest, exchanges: Sequence[Exchange],
     # What loading left behind lives for ever and need not be looked at again.
     gc.collect()
     gc.freeze()
-    pipe.sendall(messages.pack(messages.Ready(prepared.report, prepared.bounds)))
-    batcher: Batcher[Work] = Batcher(prepared.max_rows, config.settings.queue_rows)
-    Device(prepared.engine.begin, batcher, exchanges, clock, config.settings.pause_seconds).serve()
+    pipe.sendall(messages.pack(messages.Ready(prepared.report, prepared.bounds), prepared.light))
+    run, max_rows = prepared.engine.begin, prepared.max_rows
+    # With the light program, which is the front-ends' now.
+    del prepared
+    give_back()
+    batcher: Batcher[Work] = Batcher(max_rows, config.settings.queue_rows)
+    Device(run, batcher, exchanges, clock, config.settings.pause_seconds).serve()

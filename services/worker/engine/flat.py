@@ -7,7 +7,8 @@ In mixed precision autocast casts weights anew at each batch, for it remembers o
 batch of one row that is most of the work, so here weights are cast once, to the same bits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -26,8 +27,35 @@ _LOWER: Final = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A program as the source of one function.
+
+    Attributes:
+        text: names made here, and nothing of the program's own but the names of arguments.
+        names: what they stand for.
+        operators: those of them that are torch's operators, by name, as in `aten.linear.default`.
+    """
+
+    text: str
+    names: Mapping[str, Any]
+    operators: Mapping[str, str]
+
+    def function(self) -> Forward:
+        """The function."""
+        namespace = dict(self.names)
+        exec(compile(self.text, "<program>", "exec"), namespace)  # noqa: S102 - names only, made here
+        made: Forward = namespace["forward"]
+        return made
+
+
 def flatten(module: torch.fx.GraphModule, mixed: torch.dtype | None = None) -> Forward:
-    """A function that does what `module.forward` does, with the parameters that the module has now.
+    """The function of `source_of`."""
+    return source_of(module, mixed).function()
+
+
+def source_of(module: torch.fx.GraphModule, mixed: torch.dtype | None = None) -> Source:
+    """The source of a function that does what `module.forward` does, with the parameters that the module has now.
 
     Args:
         module: of plain operators, as `torch.export` makes it; its graph has one output node.
@@ -39,10 +67,7 @@ def flatten(module: torch.fx.GraphModule, mixed: torch.dtype | None = None) -> F
     writer = _Writer(module, mixed)
     for node in module.graph.nodes:
         writer.add(node)
-    namespace = writer.namespace
-    exec(compile("\n".join(writer.lines), "<program>", "exec"), namespace)  # noqa: S102 - names only, made here
-    made: Forward = namespace["forward"]
-    return made
+    return Source("\n".join(writer.lines), writer.namespace, writer.operators)
 
 
 class _Writer:
@@ -55,6 +80,7 @@ class _Writer:
         self._cast: dict[Node, str] = {}
         self._last_uses: dict[Node, list[Node]] = {}
         self.namespace: dict[str, Any] = {}
+        self.operators: dict[str, str] = {}
         self.lines: list[str] = []
         self._find_last_uses()
         taken = [node for node in module.graph.nodes if node.op == "placeholder"]
@@ -74,8 +100,7 @@ class _Writer:
             case _:
                 raise ValueError(f"the program's graph calls {node.target!r} as a {node.op.removeprefix('call_')}")
         target = node.target
-        # What OpOverload.__call__ calls; the dispatcher behind it is the same.
-        called = self._constant(target._op if isinstance(target, torch._ops.OpOverload) else target)  # noqa: SLF001
+        called = self._called(target)
         lower = self._mixed is not None and getattr(target, "overloadpacket", None) in _LOWER
         arguments = [self._weight(one) if lower else self._written(one) for one in node.args]
         for key, value in node.kwargs.items():
@@ -87,6 +112,14 @@ class _Writer:
         self.lines.append(f"    {name} = {called}({', '.join(arguments)})")
         # Memory of what no later line needs is free for them.
         self.lines.extend(f"    {self._names[used]} = None" for used in self._last_uses.get(node, ()))
+
+    def _called(self, target: Any) -> str:
+        if not isinstance(target, torch._ops.OpOverload):  # noqa: SLF001 - torch has no public name for it
+            return self._constant(target)
+        # What OpOverload.__call__ calls; the dispatcher behind it is the same.
+        name = self._constant(target._op)  # noqa: SLF001
+        self.operators[name] = str(target)
+        return name
 
     def _find_last_uses(self) -> None:
         last: dict[Node, Node] = {}

@@ -20,6 +20,7 @@ from services.worker.engine.device_errors import is_out_of_memory
 from services.worker.engine.engine import TORCH, Engine, choose_device, mixed_precision
 from services.worker.engine.golden import GoldenCheck
 from services.worker.engine.index_bounds import index_bounds
+from services.worker.engine.light import pack_if_light
 from services.worker.engine.loader import load_program
 from services.worker.engine.recording import Recorder
 from services.worker.engine.timing import Timer
@@ -35,12 +36,16 @@ class Prepared:
         max_rows: rows of its largest batch.
         report: what was measured.
         bounds: of each input's numbers; see `index_bounds`.
+        keeps_nothing: it writes neither to what it is given nor to what it holds.
+        light: the program for a front-end that runs single rows itself; empty: the engine runs all.
     """
 
     engine: Engine
     max_rows: int
     report: LoadReport
     bounds: tuple[int, ...] = ()
+    keeps_nothing: bool = False
+    light: bytes = b""
 
 
 def prepare(folder: Path, manifest: Manifest, settings: WorkerSettings, clock: Clock, ordered_at: float) -> Prepared:
@@ -75,7 +80,10 @@ def prepare(folder: Path, manifest: Manifest, settings: WorkerSettings, clock: C
             built = f"{manifest.architecture.name} of {package_of(find(manifest.architecture.name))}"
         taken = clock.monotonic() - ordered_at
         report = replace(prepared.report, load_seconds=taken, architecture=built or "")
-        return replace(prepared, report=report, bounds=check.within(bounds))
+        light = b""
+        if prepared.keeps_nothing and settings.inline_rows and not settings.compile_programs and device.type == "cpu":
+            light = pack_if_light(program, engine.tensors(check.inputs(0, 1)), engine.precision)
+        return replace(prepared, report=report, bounds=check.within(bounds), light=light)
     except (torch.OutOfMemoryError, torch.AcceleratorError) as error:
         if is_out_of_memory(error):
             advice = "make room on it, or allow more by CROSSFADE_VERSION_DEVICE_MEMORY_BYTES if that is set"
@@ -126,9 +134,9 @@ def _verified(
             trial = trial.after(*check.worst_batch([1, *_sizes(largest)], mixed), check, mixed)
     elif wanted is Precision.AUTO:
         trial = _Trial(0.0, 0.0, "this processor has no instructions for bfloat16, which is tried if it is asked for")
-    may_compile = engine.keeps_nothing
+    keeps_nothing = engine.keeps_nothing
     engine.settle(mixed if mixed is not None and trial.agrees else Precision.FP32)
-    max_rows, compiled = compiler.settle(list(_sizes(limit)), may=may_compile)
+    max_rows, compiled = compiler.settle(list(_sizes(limit)), may=keeps_nothing)
     # Golden rows are few: what larger batches do to an answer, only larger batches show.
     worst, batch = check.worst_batch([1, *_sizes(max_rows)], engine.precision)
     if not worst <= 1:
@@ -148,7 +156,7 @@ def _verified(
         max_rows=max_rows,
         precision_reason=trial.reason + compiled + recorded,
     )
-    return Prepared(engine, max_rows, report)
+    return Prepared(engine, max_rows, report, keeps_nothing=keeps_nothing)
 
 
 def _refused(complaint: str, error: float, larger: bool = False) -> LoadError:

@@ -6,7 +6,7 @@ from math import inf
 from services.worker.front_end.acceptance import Acceptance
 from services.worker.front_end.counting import Tally
 from services.worker.front_end.lanes import Place
-from services.worker.front_end.runner import Request
+from services.worker.front_end.requests import Request
 from services.worker.front_end.spans import RequestSpan
 
 

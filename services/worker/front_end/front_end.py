@@ -25,7 +25,7 @@ from services.worker.front_end.inference import InferenceServicer
 from services.worker.front_end.lanes import LaneBook
 from services.worker.front_end.overload import Overload
 from services.worker.front_end.ranges import Ranges
-from services.worker.front_end.runner import Runner
+from services.worker.front_end.runner import Here, Runner
 from services.worker.front_end.servicer import CountLabels, PredictServicer
 from services.worker.front_end.spans import Spans
 from services.worker.pipes import messages
@@ -54,6 +54,7 @@ class FrontEnd:
         store: where it counts.
         count_labels: counts labels; None: Feedback is refused.
         on_lost: called when the engine has ended.
+        here: runs a row that comes alone; None: the engine runs all.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class FrontEnd:
         store: MetricStore,
         count_labels: CountLabels | None,
         on_lost: Callable[[], None],
+        here: Here | None = None,
     ) -> None:
         settings, key = config.settings, config.key
         self._config = config
@@ -96,6 +98,7 @@ class FrontEnd:
                 FiniteInputs(manifest.signature, manifest.nan_policy).check,
                 Ranges(manifest.signature, bounds).check,
             ),
+            here=here,
         )
         self._servicer.attach(self._runner)
         self._streams = StreamInfer(self._log)

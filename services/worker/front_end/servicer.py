@@ -32,7 +32,8 @@ from services.worker.front_end.counting import Counting
 from services.worker.front_end.lanes import LaneBook, Place
 from services.worker.front_end.overdue import Overdue
 from services.worker.front_end.prediction_ids import PredictionIds
-from services.worker.front_end.runner import Answer, BatchRecord, Runner
+from services.worker.front_end.requests import Answer, BatchRecord
+from services.worker.front_end.runner import Runner
 from services.worker.front_end.spans import RequestSpan, Spans
 from services.worker.front_end.streaming import Streams, Write
 from services.worker.shared_memory.outputs import OutputWriter

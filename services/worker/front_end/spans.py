@@ -13,7 +13,7 @@ from services.common.clock import Clock
 from services.common.telemetry.tracing import Tracing, extract
 from services.worker.domain import ServingKey
 from services.worker.front_end.lanes import Place
-from services.worker.front_end.runner import Answer, BatchRecord
+from services.worker.front_end.requests import Answer, BatchRecord
 
 
 class Spans:

@@ -25,7 +25,8 @@ _LIMIT: Final = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """From the engine: the version is verified. From the first front-end: it serves.
+    """From the engine: the version is verified; the bytes are its program, if it is light (`pack_if_light`). From the
+    first front-end: it serves.
 
     Attributes:
         report: what was measured.
@@ -54,7 +55,8 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """To a further front-end: the version is verified and runs in this precision; serve, knowing this.
+    """To a further front-end: the version is verified and runs in this precision; serve, knowing this. The bytes are as
+    those of `Ready`.
 
     Attributes:
         precision: what it runs in.

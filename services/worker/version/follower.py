@@ -17,6 +17,7 @@ from services.worker.pipes import messages
 from services.worker.pipes.last_words import say, say_last
 from services.worker.process_config import ChildConfig
 from services.worker.shared_memory.exchange import Exchange, keep_own_side
+from services.worker.version.runs_here import runs_here
 
 
 def main(
@@ -53,7 +54,7 @@ class _Follower:
             message, binary = frame
             match message:
                 case messages.Serve(precision, bounds, told):
-                    front_end = self._front_end(precision, bounds)
+                    front_end = self._front_end(precision, bounds, binary)
                     front_end.tell(told)
                     await front_end.start()
                     self._writer.write(messages.pack(messages.Serving()))
@@ -76,7 +77,7 @@ class _Follower:
             os._exit(1)
         await self._ending
 
-    def _front_end(self, precision: str, bounds: Sequence[int]) -> FrontEnd:
+    def _front_end(self, precision: str, bounds: Sequence[int], light: bytes) -> FrontEnd:
         return FrontEnd(
             self._config,
             self._manifest,
@@ -87,6 +88,7 @@ class _Follower:
             count_labels=self._count_labels if self._config.credentials.token_keys else None,
             # The first front-end sees it too, says so, and ends the version.
             on_lost=lambda: None,
+            here=runs_here(light, self._config, self._manifest, precision),
         )
 
     async def _count_labels(self, request: predict_pb2.FeedbackRequest) -> predict_pb2.FeedbackResponse:

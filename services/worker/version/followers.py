@@ -47,16 +47,16 @@ class Followers:
         """Speaks with the processes at the other ends of `pipes`."""
         return cls([await Link.open(pipe) for pipe in pipes], label, on_lost)
 
-    async def start(self, order: messages.Serve) -> None:
+    async def start(self, order: messages.Serve, light: bytes) -> None:
         """Lets them serve, and waits until they do."""
-        self.send(order)
+        self.send(order, light)
         for serving in self._serving:
             await serving.wait()
 
-    def send(self, message: messages.Message) -> None:
+    def send(self, message: messages.Message, binary: bytes = b"") -> None:
         """Sends all of them an order."""
         for link in self._links:
-            link.send(message)
+            link.send(message, binary)
 
     async def counts(self) -> list[Snapshot]:
         """Everything that they have counted; of one that does not answer, what it said last."""

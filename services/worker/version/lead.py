@@ -12,6 +12,7 @@ from crossfade.predict.v1 import predict_pb2
 from services.common import feedback_rpc
 from services.common.clock import SystemClock
 from services.common.feedback import FeedbackBook
+from services.common.free_memory import give_back
 from services.common.prediction_token import TokenKeys
 from services.common.telemetry.logs import make_log
 from services.common.telemetry.store import MetricStore, Snapshot, merge
@@ -26,6 +27,7 @@ from services.worker.shared_memory.exchange import Exchange
 from services.worker.version.followers import Followers
 from services.worker.version.hanging import RunningTime
 from services.worker.version.memory import Bound, own_bytes
+from services.worker.version.runs_here import runs_here
 
 _LOOK_SECONDS: Final = 1.0
 _LOAD_LOOK_SECONDS: Final = 0.2
@@ -68,6 +70,7 @@ class Lead:
         self._front_end: FrontEnd
         self._followers: Followers
         self._serving = False
+        self._light = b""
 
     async def run(self, pipe: socket.socket) -> None:
         """Serves until the supervisor, SIGTERM or a crash ends it."""
@@ -92,7 +95,7 @@ class Lead:
             return
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._ended.set)
         self._followers = await Followers.open([fork.pipe for fork in self._forks], self._label, self._crash)
-        await self._followers.start(messages.Serve(ready.report.precision, ready.bounds, self._told))
+        await self._followers.start(messages.Serve(ready.report.precision, ready.bounds, self._told), self._light)
         self._front_end = FrontEnd(
             self._config,
             self._manifest,
@@ -102,7 +105,10 @@ class Lead:
             store=self._store,
             count_labels=self._label if self._book else None,
             on_lost=lambda: self._start(self._lose_engine()),
+            here=runs_here(self._light, self._config, self._manifest, ready.report.precision),
         )
+        self._light = b""
+        give_back()
         self._serving = True
         # It may have been told again since.
         self._tell(self._told)
@@ -134,7 +140,8 @@ class Lead:
             refusal = messages.Failed(FailureCode.LOAD_FAILED, f"while it was loaded {excess}")
         else:
             match await first:
-                case messages.Ready() as ready, _:
+                case messages.Ready() as ready, light:
+                    self._light = light
                     self._hearing = asyncio.get_running_loop().create_task(self._hear_engine(reports))
                     return ready
                 case messages.Failed() as refusal, _:

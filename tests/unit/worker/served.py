@@ -16,7 +16,8 @@ from services.worker.engine.batcher import Batcher
 from services.worker.engine.device import Device, Work
 from services.worker.engine.engine import EngineOutput
 from services.worker.engine.runs import Run
-from services.worker.front_end.runner import Answer, Runner
+from services.worker.front_end.requests import Answer
+from services.worker.front_end.runner import Runner
 from services.worker.shared_memory.exchange import Exchange
 
 FAR = 1e12

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from services.worker.engine.flat import flatten
+from tests.unit.worker.exported import exported
 
 
 class Branching(nn.Module):
@@ -41,14 +42,6 @@ class Net(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[rows, 1, 8, 8] to [rows, 2]."""
         return torch.softmax(self.head(self.drop(self.body(x))), dim=-1)
-
-
-def exported(module: nn.Module, example: torch.Tensor) -> torch.fx.GraphModule:
-    batch = torch.export.Dim("batch", min=1, max=64)
-    program = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: batch},))
-    made = program.module(check_guards=False)
-    assert isinstance(made, torch.fx.GraphModule)
-    return made
 
 
 @pytest.mark.parametrize(("module", "shape"), [(Branching(), (4,)), (Net(), (1, 8, 8))])

@@ -13,7 +13,7 @@ from crossfade.tensor_spec import DType, Signature, TensorSpec
 from services.common.clock import SystemClock
 from services.common.errors import CrossfadeError
 from services.worker.engine.engine import EngineOutput
-from services.worker.front_end.runner import Answer
+from services.worker.front_end.requests import Answer
 from tests.unit.worker.served import SIGNATURE, Gate, ask, doubled, failure, served, told_the_engine
 
 

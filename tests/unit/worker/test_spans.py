@@ -7,7 +7,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from services.common.telemetry.tracing import Tracing
 from services.worker.domain import ServingKey, Traffic
 from services.worker.front_end.lanes import LaneBook
-from services.worker.front_end.runner import BatchRecord
+from services.worker.front_end.requests import BatchRecord
 from services.worker.front_end.spans import Spans
 from tests.fakes.clock import ManualClock
 
