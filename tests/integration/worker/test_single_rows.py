@@ -49,10 +49,9 @@ async def test_a_row_alone_needs_no_engine_and_is_counted_as_ever(
                 np.testing.assert_allclose(scores_of(answer), expected_scores(row), rtol=1e-5)
     calls = 5 * len(channels)
     snapshots = await metrics(app.address)
-    for metric in (catalog.WORKER_DURATION, catalog.PREDICTION_COUNT):
-        assert counted(snapshots, metric, epoch="7") == calls
-    # A batch each.
-    for metric in (catalog.QUEUE_DURATION, catalog.INFERENCE_DURATION):
+    assert counted(snapshots, catalog.WORKER_DURATION, outcome="ok", epoch="7") == calls
+    # Each is a batch.
+    for metric in (catalog.QUEUE_DURATION, catalog.PREDICTION_COUNT, catalog.INFERENCE_DURATION):
         assert counted(snapshots, metric) == calls
     for channel in channels:
         await channel.close()
