@@ -83,7 +83,9 @@ CONVOLUTIONS = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.GELU(), n
 
 
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
-@pytest.mark.parametrize(("module", "shape"), [(_Many(), (4,)), (_Looking(), (4,)), (_Repeating(), (4,)), (CONVOLUTIONS, (1, 8, 8))])
+@pytest.mark.parametrize(
+    ("module", "shape"), [(_Many(), (4,)), (_Looking(), (4,)), (_Repeating(), (4,)), (CONVOLUTIONS, (1, 8, 8))]
+)
 def test_it_answers_there_as_in_the_engine(module: nn.Module, shape: tuple[int, ...], precision: Precision) -> None:
     program = exported(module, torch.randn(3, *shape))
     mixed = torch.bfloat16 if precision is Precision.BF16 else None
