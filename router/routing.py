@@ -66,18 +66,7 @@ def choose(table: Table, model: str, segment: str, key: str, pin: str, draw: Dra
         FailedPreconditionError: NO_STABLE_VERSION.
         UnavailableError: ROUTES_UNKNOWN.
     """
-    check_known(table)
-    lane = table.lane(model, segment)
-    if lane is None:
-        raise NotFoundError(
-            "MODEL_NOT_FOUND",
-            f"no model {shown(model)}; `crossfade models` lists them, and `crossfade publish` creates one",
-            model=model,
-        )
-    held = bool(pin) and bool(_addresses(lane, pin))
-    if lane.stable is None and not held:
-        # A segment's lane to which nothing that could serve was published yet.
-        lane = table.lane(model, "") or lane
+    lane = _lane_of(table, model, segment, pin)
     if pin:
         return Route(lane, _pinned(lane, pin), None, -1)
     bucket = bucket_of(model, key) if key and lane.sticky else int(draw() * BUCKETS)
@@ -88,6 +77,25 @@ def choose(table: Table, model: str, segment: str, key: str, pin: str, draw: Dra
             f"{model} has no stable version yet; publish one with `crossfade publish {model} DIR`",
         )
     return Route(lane, target, arm, bucket, segment if segment in lane.watched else "")
+
+
+def told_by(table: Table, model: str, segment: str, version: str) -> Route:
+    """Chooses who is asked what a version takes and gives.
+
+    Args:
+        table: in force.
+        model: the model's id.
+        segment: the caller's; empty: the default one.
+        version: a version or an alias; empty: the stable one, or what answers in its place until Workers hold it.
+
+    Raises:
+        NotFoundError: MODEL_NOT_FOUND, or VERSION_NOT_LOADED.
+        UnavailableError: ROUTES_UNKNOWN.
+    """
+    lane = _lane_of(table, model, segment, version)
+    if not version and lane.stable is not None and not _addresses(lane, PIN_STABLE):
+        return Route(lane, lane.stable, None, -1)
+    return Route(lane, _pinned(lane, version or PIN_STABLE), None, -1)
 
 
 def elsewhere(table: Table, lane: Lane, target: Target, address: str) -> tuple[Lane, Target] | None:
@@ -120,6 +128,22 @@ def elsewhere(table: Table, lane: Lane, target: Target, address: str) -> tuple[L
     # What control's process was to answer is judged for neither when another one answers.
     traffic = FAILOVER if target.traffic == "control" else target.traffic
     return (newer, Target(target.version, traffic, found)) if found else None
+
+
+def _lane_of(table: Table, model: str, segment: str, pin: str) -> Lane:
+    check_known(table)
+    lane = table.lane(model, segment)
+    if lane is None:
+        raise NotFoundError(
+            "MODEL_NOT_FOUND",
+            f"no model {shown(model)}; `crossfade models` lists them, and `crossfade publish` creates one",
+            model=model,
+        )
+    held = bool(pin) and bool(_addresses(lane, pin))
+    if lane.stable is None and not held:
+        # A segment's lane to which nothing that could serve was published yet.
+        lane = table.lane(model, "") or lane
+    return lane
 
 
 def _named(lane: Lane, version: str) -> frozenset[str]:

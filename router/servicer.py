@@ -17,7 +17,7 @@ from crossfade.predict.v1 import predict_pb2
 from router.call import Answer, Call, Reply
 from router.peers import Peers
 from router.proxy import Proxy
-from router.routing import Route, check_known
+from router.routing import Route, check_known, told_by
 from router.spans import Spans
 from router.wire import LongNameError, MalformedError, first_fields
 from services.common import open_inference
@@ -27,6 +27,7 @@ from services.common.errors import (
     CrossfadeError,
     DeadlineExceededError,
     InvalidArgumentError,
+    NotFoundError,
     ResourceExhaustedError,
     UnavailableError,
 )
@@ -191,11 +192,11 @@ class PredictHandlers:
         return predict_pb2.ServerReadyResponse(ready=any(lane.stable and lane.stable.addresses for lane in lanes))
 
     async def _model_ready(self, request: predict_pb2.ModelReadyRequest, _: Any) -> predict_pb2.ModelReadyResponse:
-        lane = self._proxy.table.lane(request.name, "")
-        if lane is None:
+        try:
+            route = told_by(self._proxy.table, request.name, _segment(), request.version)
+        except (NotFoundError, UnavailableError):
             return predict_pb2.ModelReadyResponse(ready=False)
-        stable = lane.stable.addresses if lane.stable else ()
-        return predict_pb2.ModelReadyResponse(ready=bool(lane.pins.get(request.version) if request.version else stable))
+        return predict_pb2.ModelReadyResponse(ready=bool(route.target.addresses))
 
     async def _server_metadata(
         self, _: predict_pb2.ServerMetadataRequest, __: Any
@@ -208,12 +209,20 @@ class PredictHandlers:
             request = predict_pb2.ModelMetadataRequest.FromString(body)
         except DecodeError as error:
             raise InvalidArgumentError("MESSAGE_MALFORMED", "the request is no ModelMetadataRequest") from error
-        route = self._proxy.route(request.name, "", "", request.version or "@stable")
+        route = told_by(self._proxy.table, request.name, _segment(), request.version)
+        # The process knows its version by its own name alone.
+        asked = predict_pb2.ModelMetadataRequest(name=request.name, version=route.target.version)
         left = seconds_left(context) or _DEFAULT_SECONDS
-        reply = await self._proxy.ask(route, "/inference.GRPCInferenceService/ModelMetadata", body, left)
+        method = f"/{open_inference.SERVICE}/ModelMetadata"
+        reply = await self._proxy.ask(route, method, asked.SerializeToString(), left)
         if not reply.ok:
             await _abort(context, Answer(reply, route.target.version, route.target.traffic))
         return reply.body
+
+
+def _segment() -> str:
+    """The segment that the caller names; empty: none."""
+    return str(dict(current_metadata()).get(keys.SEGMENT, ""))
 
 
 async def _abort(context: _Context[bytes, bytes], answer: Answer) -> None:

@@ -136,18 +136,20 @@ class AsyncClient(Caller):
         """
         return await self.report(observations_of(answer, observed, rows))
 
-    async def classes(self, model: str, *, version: str = "") -> tuple[str, ...]:
+    async def classes(self, model: str, *, version: str = "", segment: str = "") -> tuple[str, ...]:
         """The names of a model's classes; see `Client.classes`.
 
         Raises:
             ClientClosedError: the client was closed.
             ClientForkedError: this process was forked while its parent made calls, and gRPC does not work in it.
             PredictError: the call failed; its reason says why.
+            TypeError: a name is no text.
+            ValueError: a name is not printable ASCII.
         """
+        said = self._metadata(model, "", segment, "")
         request = predict_pb2.ModelMetadataRequest(name=model, version=version)
-        return tuple(
-            (await self._ask(self._channels.get(self._timeout).describe, request, self._timeout, self._user)).classes
-        )
+        answer = await self._ask(self._channels.get(self._timeout).describe, request, self._timeout, said)
+        return tuple(answer.classes)
 
     async def report(self, observations: Iterable[predict_pb2.Observation]) -> FeedbackSummary:
         """Reports observations of any predictions; see `Client.report`.

@@ -204,7 +204,7 @@ class Client(Caller):
         """
         return self.report(observations_of(answer, observed, rows))
 
-    def classes(self, model: str, *, version: str = "") -> tuple[str, ...]:
+    def classes(self, model: str, *, version: str = "", segment: str = "") -> tuple[str, ...]:
         """The names of a model's classes, in the order of the columns of its scores.
 
         names = client.classes("churn")
@@ -213,6 +213,7 @@ class Client(Caller):
         Args:
             model: the model's id.
             version: such as an answer's `version`. Default: the stable one.
+            segment: the caller's segment, as for `predict`: it may have a stable version of its own.
 
         Returns:
             none, where the model is no classification.
@@ -221,9 +222,12 @@ class Client(Caller):
             ClientClosedError: the client was closed.
             ClientForkedError: this process was forked while its parent made calls, and gRPC does not work in it.
             PredictError: the call failed; its reason says why.
+            TypeError: a name is no text.
+            ValueError: a name is not printable ASCII.
         """
+        said = self._metadata(model, "", segment, "")
         request = predict_pb2.ModelMetadataRequest(name=model, version=version)
-        return tuple(self._ask(self._channels.get(self._timeout).describe, request, self._timeout, self._user).classes)
+        return tuple(self._ask(self._channels.get(self._timeout).describe, request, self._timeout, said).classes)
 
     def report(self, observations: Iterable[predict_pb2.Observation]) -> FeedbackSummary:
         """Reports observations of any predictions, as messages of the protocol; see `feedback`.

@@ -26,6 +26,7 @@ class FakeWorker:
     Attributes:
         address: host:port, once started; kept across `stop` and `start`.
         behavior: what it does with requests.
+        classes: of its version.
         calls: the metadata of each request.
         sent: parts of streams.
         left: streams that their callers left.
@@ -35,6 +36,7 @@ class FakeWorker:
         self.version = version
         self.address = "127.0.0.1:0"
         self.behavior: Behavior = "answer"
+        self.classes = ["keep", "churn"]
         self.calls: list[dict[str, Any]] = []
         self.sent = 0
         self.left = 0
@@ -125,6 +127,9 @@ class FakeWorker:
             raise
 
     async def _metadata(
-        self, request: predict_pb2.ModelMetadataRequest, _: "aio.ServicerContext[Any, Any]"
+        self, request: predict_pb2.ModelMetadataRequest, context: "aio.ServicerContext[Any, Any]"
     ) -> predict_pb2.ModelMetadataResponse:
-        return predict_pb2.ModelMetadataResponse(name=request.name, versions=[self.version], classes=["keep", "churn"])
+        """As Workers do: the process knows its version by its own name alone."""
+        if request.version not in ("", self.version):
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"this address serves {self.version}, not {request.version}")
+        return predict_pb2.ModelMetadataResponse(name=request.name, versions=[self.version], classes=self.classes)
