@@ -128,6 +128,7 @@ def _lane(routes: resources_pb2.LaneRoutes, before: Table, now: float, heard_sin
         traffic = "control" if name is ArmName.CONTROL else "live"
         arms[name] = Target(arm.version, traffic, tuple(endpoint.address for endpoint in arm.endpoints))
     known = before.lanes.get((routes.model, routes.segment))
+    pins = {one.version: tuple(endpoint.address for endpoint in one.endpoints) for one in routes.wanted}
     stable = arms.get(ArmName.STABLE)
     basis, kept_since = stable.addresses if stable else (), inf
     if stable and known and known.stable and known.stable.version == stable.version:
@@ -135,6 +136,7 @@ def _lane(routes: resources_pb2.LaneRoutes, before: Table, now: float, heard_sin
         if kept != stable.addresses and not is_enough(known.kept_since, now, heard_since):
             basis, kept_since = before_few, min(known.kept_since, now)
             arms[ArmName.STABLE] = Target(stable.version, stable.traffic, kept)
+            pins[stable.version] = kept
     return Lane(
         model=routes.model,
         segment=routes.segment,
@@ -142,7 +144,7 @@ def _lane(routes: resources_pb2.LaneRoutes, before: Table, now: float, heard_sin
         sticky=routes.assignment == policy_pb2.ASSIGNMENT_KEY,
         split=Split(routes.bucket_offset, shares[ArmName.TEST], shares[ArmName.CONTROL]),
         arms=arms,
-        pins={one.version: tuple(endpoint.address for endpoint in one.endpoints) for one in routes.wanted},
+        pins=pins,
         names={
             PIN_STABLE: routes.stable_version,
             PIN_TEST: routes.test_version,

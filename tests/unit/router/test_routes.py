@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from crossfade.common.v1 import model_pb2, policy_pb2
 from crossfade.registry.v1 import resources_pb2
 from router.routes import TableMaker
+from router.routing import choose, told_by
 from router.split import ArmName, Split
 from router.table import KEPT_SECONDS, Lane, Table, Target, keep_half
 
@@ -14,7 +15,8 @@ TWENTY = tuple(f"w:{number}" for number in range(20))
 def routes_of(model: str, addresses: Sequence[str]) -> resources_pb2.LaneRoutes:
     endpoints = [resources_pb2.Endpoint(address=address) for address in addresses]
     arm = resources_pb2.RouteArm(arm="stable", version="v1", share_bps=10_000, endpoints=endpoints)
-    return resources_pb2.LaneRoutes(model=model, arms=[arm])
+    wanted = resources_pb2.WantedVersion(version="v1", endpoints=endpoints)
+    return resources_pb2.LaneRoutes(model=model, arms=[arm], wanted=[wanted], stable_version="v1")
 
 
 class Watch:
@@ -56,6 +58,15 @@ def test_fewer_processes_are_believed_after_some_minutes() -> None:
     assert not watch.keeps_too_long
     # From now on half of two are kept.
     assert watch.routes(()) == TWENTY[:1]
+
+
+def test_a_pin_of_stable_reaches_what_is_kept_of_it_too() -> None:
+    watch = Watch()
+    watch.routes(TWENTY)
+    assert watch.routes(()) == TWENTY[:10]
+    for pin in ("@stable", "v1"):
+        assert choose(watch.table, "churn", "", "", pin, lambda: 0.5).target.addresses == TWENTY[:10]
+        assert told_by(watch.table, "churn", "", pin).target.addresses == TWENTY[:10]
 
 
 def test_minutes_in_which_the_registry_is_not_heard_do_not_count() -> None:
