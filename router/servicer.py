@@ -138,19 +138,12 @@ class PredictHandlers:
             raise InvalidArgumentError("MESSAGE_MALFORMED", str(error)) from error
         except LongNameError as error:
             raise InvalidArgumentError("FIELD_INVALID", str(error), field=error.field) from error
-        named = said.get(keys.MODEL, "")
-        if named and model and named != model:
-            raise InvalidArgumentError(
-                "FIELD_INVALID",
-                f"the request names the model {shown(model)} and {keys.MODEL} {shown(named)}: name one",
-                field="model_name",
-            )
-        model = named or model
+        model = _agreed("model_name", model, keys.MODEL, said.get(keys.MODEL, ""))
         if not model:
             raise InvalidArgumentError(
                 "FIELD_INVALID", f"the request names no model: set model_name or {keys.MODEL}", field="model_name"
             )
-        pin = said.get(keys.VERSION) or version
+        pin = _agreed("model_version", version, keys.VERSION, said.get(keys.VERSION, ""))
         if pin:
             require_role(current_principal(), Role.TESTER, "pin a version")
         if not self._proxy.table.known:
@@ -218,6 +211,19 @@ class PredictHandlers:
         if not reply.ok:
             await _abort(context, Answer(reply, route.target.version, route.target.traffic))
         return reply.body
+
+
+def _agreed(field: str, here: str, key: str, there: str) -> str:
+    """What a request names in its body, in its metadata or in both.
+
+    Raises:
+        InvalidArgumentError: FIELD_INVALID, where these differ: a Worker takes no body that names another version.
+    """
+    if here and there and here != there:
+        raise InvalidArgumentError(
+            "FIELD_INVALID", f"the request has {field} {shown(here)} and {key} {shown(there)}: name one", field=field
+        )
+    return there or here
 
 
 def _segment() -> str:

@@ -68,14 +68,20 @@ async def test_a_callers_own_traffic_headers_are_not_believed(house: House) -> N
     assert house.stable.calls[0]["x-crossfade-epoch"] == "1"
 
 
-async def test_two_names_for_the_model_are_refused(house: House) -> None:
+@pytest.mark.parametrize("field", ["model_name", "model_version"])
+async def test_two_names_for_one_thing_are_refused(house: House, field: str) -> None:
     await house.routes()
+    key = {"model_name": keys.MODEL, "model_version": keys.VERSION}[field]
+    named = {"model_name": "churn", "model_version": "v1"}[field]
     async with aio.insecure_channel(house.app.address) as channel:
         stub: Any = predict_pb2_grpc.PredictionServiceStub(channel)
-        with pytest.raises(aio.AioRpcError, match="name one"):
-            await stub.Predict(
-                predict_pb2.PredictRequest(model_name="churn"), metadata=(("x-crossfade-model", "other"),), timeout=5
-            )
+        request = predict_pb2.PredictRequest(model_name="churn", model_version="v1")
+        assert (await stub.Predict(request, metadata=((key, named),), timeout=5)).model_version == "v1"
+        with pytest.raises(aio.AioRpcError, match=f"'{named}' and {key} 'v2': name one") as caught:
+            await stub.Predict(request, metadata=((key, "v2"),), timeout=5)
+        assert details_of(caught.value).field == field
+    assert len(house.stable.calls) == 1
+    assert house.test.calls == []
 
 
 async def test_a_version_can_be_pinned(house: House) -> None:
