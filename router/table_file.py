@@ -89,13 +89,13 @@ class TableFile:
             kept, self._next = self._next, None
             try:
                 await asyncio.to_thread(self._replace, *kept)
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - no room, no memory, no thread: it may be there soon
                 # The table in memory serves on; only a restart without the Registry would miss this one.
                 if not failures:
                     self._log.error(
                         "the table cannot be kept on disk; it is tried again",
                         file=str(self._path),
-                        reason=str(error),
+                        reason=str(error) or type(error).__name__,
                     )
                 failures += 1
                 # What is not to be written while this Router ends is not written by it any more.

@@ -130,7 +130,14 @@ async def test_a_full_disk_is_left_as_it_was(
     assert path.read_bytes() == b"before"
 
 
-async def test_a_table_that_could_not_be_written_is_tried_again(tmp_path: Path, lines: LogCapture) -> None:
+@pytest.mark.parametrize(
+    "failure",
+    [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), RuntimeError("can't start new thread"), MemoryError()],
+    ids=["disk", "thread", "memory"],
+)
+async def test_a_table_that_could_not_be_written_is_tried_again(
+    tmp_path: Path, lines: LogCapture, failure: Exception
+) -> None:
     """Routes may not change for weeks, and a Router that starts meanwhile without the Registry would have old ones."""
     tries = list[int]()
 
@@ -138,7 +145,7 @@ async def test_a_table_that_could_not_be_written_is_tried_again(tmp_path: Path, 
         def _replace(self, revision: int, lanes: Sequence[resources_pb2.LaneRoutes]) -> None:
             tries.append(revision)
             if len(tries) < 4:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                raise failure
             super()._replace(revision, lanes)
 
     path = tmp_path / "routes"
@@ -151,6 +158,7 @@ async def test_a_table_that_could_not_be_written_is_tried_again(tmp_path: Path, 
         "the table cannot be kept on disk; it is tried again",
         "the table is kept on disk again",
     ]
+    assert lines.entries[0]["reason"] == (str(failure) or "MemoryError")
     assert service_pb2.WatchRoutesResponse.FromString(path.read_bytes()).revision == 7
 
 
@@ -170,3 +178,14 @@ async def test_a_newer_table_is_tried_instead(tmp_path: Path, lines: LogCapture)
     await until(lambda: tries[-1] == 2)
     await file.close()
     assert tries == sorted(tries)
+
+
+async def test_what_cannot_be_written_keeps_no_router_from_ending(tmp_path: Path, lines: LogCapture) -> None:
+    class Small(TableFile):
+        def _replace(self, revision: int, lanes: Sequence[resources_pb2.LaneRoutes]) -> None:
+            raise MemoryError
+
+    file = Small(tmp_path / "routes", structlog.wrap_logger(structlog.PrintLogger(), processors=[lines]))
+    file.keep(1, ())
+    await file.close()
+    assert [line["reason"] for line in lines.entries] == ["MemoryError"]
