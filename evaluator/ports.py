@@ -196,6 +196,10 @@ class UnreachableError(Exception):
     """The Registry cannot be reached; the message says why."""
 
 
+class DeniedError(UnreachableError):
+    """The Registry answers, and does not let this Evaluator do its work; the message says why."""
+
+
 class Registry(Protocol):
     """The Registry. Every method raises UnreachableError while it is away."""
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from evaluator.ports import EndedError, OwnSource, Registry, RolloutView, UnreachableError
+from evaluator.ports import DeniedError, EndedError, OwnSource, Registry, RolloutView, UnreachableError
 from evaluator.questions.aa_test import judge_itself
 from evaluator.questions.forecast import StepForecast, forecast
 from evaluator.questions.replay import CompactedError, Replayed, UnknownCircumstancesError, replay
@@ -196,6 +196,11 @@ async def _asking(answer: Awaitable[_Answer], missing: str) -> _Answer:
         return await answer
     except EndedError as error:
         raise NotFoundError(missing, str(error)) from error
+    except DeniedError as error:
+        raise UnavailableError(
+            "REGISTRY_UNAVAILABLE",
+            f"the Registry refuses this Evaluator, whose certificate takes the role evaluator: {error}",
+        ) from error
     except UnreachableError as error:
         raise UnavailableError(
             "REGISTRY_UNAVAILABLE", f"the Registry does not answer; try again when it does: {error}"

@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from evaluator.meters import Meters
-from evaluator.ports import EndedError, RefusedError, Registry, SupersededError, UnreachableError
+from evaluator.ports import DeniedError, EndedError, RefusedError, Registry, SupersededError, UnreachableError
 from evaluator.rollouts.service import Evaluator
 from services.common.clock import Clock
 from services.common.contact import Contact
@@ -51,7 +51,7 @@ class Loop:
         self._contact = contact
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._over: dict[str, asyncio.Event] = {}
-        self._lost = False
+        self._lost = ""
 
     @property
     def watched(self) -> int:
@@ -76,9 +76,7 @@ class Loop:
         try:
             live = {rollout.name for rollout in await self._registry.live_rollouts() if rollout.phase is not None}
         except (UnreachableError, EndedError, RefusedError, SupersededError) as error:
-            if not self._lost:
-                self._log.warning("the Registry cannot be reached; rollouts stand as they are", reason=str(error))
-            self._lost = True
+            self._say_lost(error)
             return
         except Exception as error:  # noqa: BLE001 - whatever one answer holds, the looks must go on
             self._log.error("the live rollouts cannot be read", exc_info=error)
@@ -86,7 +84,7 @@ class Loop:
         self._contact.touch()
         if self._lost:
             self._log.info("the Registry is back")
-        self._lost = False
+        self._lost = ""
         for name in self._tasks.keys() - live:
             # The look under way may be the one that has ended it, and counts what it decided when it hears so.
             self._over[name].set()
@@ -98,6 +96,16 @@ class Loop:
         for name in live - self._tasks.keys():
             self._over[name] = over = asyncio.Event()
             self._tasks[name] = asyncio.create_task(self._watch(name, over), name=name)
+
+    def _say_lost(self, error: Exception) -> None:
+        """Once, and again when the Registry that was away is back with a refusal, or the other way round."""
+        event, more = "the Registry cannot be reached; rollouts stand as they are", {}
+        if isinstance(error, DeniedError):
+            event = "the Registry refuses this Evaluator; rollouts stand as they are"
+            more = {"advice": "the certificate that CROSSFADE_TLS_CERTIFICATE names takes the role evaluator"}
+        if event != self._lost:
+            self._log.warning(event, reason=str(error), **more)
+        self._lost = event
 
     async def _watch(self, name: str, over: asyncio.Event) -> None:
         try:

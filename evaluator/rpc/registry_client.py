@@ -12,6 +12,7 @@ from crossfade.common.v1 import analysis_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2, service_pb2_grpc
 from evaluator.evidence.state import Look
 from evaluator.ports import (
+    DeniedError,
     EndedError,
     LaneView,
     MonitorRecord,
@@ -262,6 +263,8 @@ class RegistryClient:
                     raise EndedError(error.details() or text) from error
                 case grpc.StatusCode.FAILED_PRECONDITION:
                     raise RefusedError(error.details() or text) from error
+                case grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.PERMISSION_DENIED:
+                    raise DeniedError(text) from error
                 case _:
                     raise UnreachableError(text) from error
         finally:
