@@ -22,6 +22,7 @@ CLASSIFICATION: Final = "classification"
 REGRESSION: Final = "regression"
 """The task whose answers are numbers, and off by so much."""
 
+_HEAVIEST: Final = 1e9
 _MOST_BUCKETS: Final = 40
 _LONGEST_QUERY: Final = 2_000
 _CLASSES_NAMED: Final = 20
@@ -51,8 +52,9 @@ def check_gate(
         declared: of the classes that the policy's gates name, and the version's positive one, those that it has.
     """
     found: list[Violation] = []
-    if not (math.isfinite(draft.weight) and draft.weight >= 0):
-        found.append(Violation(f"{path}.weight", f"{draft.weight:g} is no weight: use 0 (the default) or more"))
+    if not is_weight(draft.weight):
+        said = f"{draft.weight:g} is no weight: use 0 (the default) to {_HEAVIEST:,.0f}"
+        found.append(Violation(f"{path}.weight", said))
     found += _primary_violations(path, draft, metric, objective)
     if metric is MetricKind.INPUT_DRIFT and draft.required:
         found.append(Violation(f"{path}.required", "a drift of the inputs pauses a rollout; it can't be required"))
@@ -71,6 +73,11 @@ def check_gate(
     found += _segment_violations(f"{path}.segment", draft, metric)
     found += _task_violations(f"{path}.metric", metric, meaning)
     return found + _class_violations(f"{path}.positive_class", draft, metric, meaning, declared)
+
+
+def is_weight(number: float) -> bool:
+    """Whether a gate may have this weight; those of all gates can be added up."""
+    return 0 <= number <= _HEAVIEST
 
 
 def _sides_violations(path: str, draft: GateDraft, metric: MetricKind) -> list[Violation]:

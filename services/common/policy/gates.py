@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from services.common.policy.drafts import GateDraft
-from services.common.policy.gate_rules import CLASSIFICATION, REGRESSION, check_gate
+from services.common.policy.gate_rules import CLASSIFICATION, REGRESSION, check_gate, is_weight
 from services.common.policy.metrics import CLASS_METRICS, QUALITY_METRICS, MetricKind, judged_by_key
 from services.common.policy.records import (
     DEFAULT_HARM,
@@ -20,6 +20,9 @@ from services.common.policy.records import (
     Violation,
 )
 from services.common.telemetry import catalog
+
+_LEAST_SHARE: Final = 1e-9
+"""Of the rollback error, that a gate may have: with none it could not be judged."""
 
 
 def default_gates(meaning: Meaning, *, sticky: bool = False) -> tuple[Gate, ...]:
@@ -68,7 +71,7 @@ def asked_gates(
     # Once for all gates: a version may have a hundred thousand classes.
     declared = frozenset(draft.positive or meaning.positive for draft in drafts).intersection(meaning.classes or ())
     names: set[str] = set()
-    weighted: list[tuple[Gate, float]] = []
+    weighted: list[tuple[str, Gate, float]] = []
     for number, draft in enumerate(drafts):
         path = f"policy.gates[{number}]"
         if draft.metric is None:
@@ -80,14 +83,23 @@ def asked_gates(
         names.add(_name(draft))
         found += check_gate(path, draft, draft.metric, meaning, objective, declared)
         default = DEFAULT_WEIGHT[draft.metric] / kinds[_kind(draft.metric)]
-        weight = 0.0 if draft.metric is MetricKind.INPUT_DRIFT else draft.weight or default
-        weighted.append((_gate(draft, draft.metric, meaning), weight))
-    total = math.fsum(weight for _, weight in weighted)
-    if not any(gate.need is not Need.NEVER for gate, _ in weighted):
+        given = draft.weight if is_weight(draft.weight) else 0.0
+        weight = 0.0 if draft.metric is MetricKind.INPUT_DRIFT else given or default
+        weighted.append((path, _gate(draft, draft.metric, meaning), weight))
+    total = math.fsum(weight for *_, weight in weighted)
+    found += [
+        Violation(
+            f"{path}.weight",
+            f"{weight:g} is too little beside all gates' {total:g}: {_LEAST_SHARE:g} of it is the least",
+        )
+        for path, _, weight in weighted
+        if 0 < weight < _LEAST_SHARE * total
+    ]
+    if not any(gate.need is not Need.NEVER for _, gate, _ in weighted):
         found.append(
             Violation("policy.gates", "no gate is required, so nothing would have to be shown: require at least one")
         )
-    gates = tuple(replace(gate, share=weight / total if total > 0 else 0.0) for gate, weight in weighted)
+    gates = tuple(replace(gate, share=weight / total if total > 0 else 0.0) for _, gate, weight in weighted)
     return gates, tuple(found)
 
 

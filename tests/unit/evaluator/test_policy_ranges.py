@@ -1,6 +1,7 @@
 """Where what policies and plans may say ends: what is just allowed, and what is just not."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -117,6 +118,8 @@ def test_the_first_step_may_have_any_share_but_none_or_all() -> None:
         (GateDraft(MetricKind.ACCURACY, safe=GateMargin(offset=below(1.0))), []),
         (GateDraft(MetricKind.ACCURACY, safe=GateMargin(offset=1.0)), ["safe.offset"]),
         (GateDraft(MetricKind.ACCURACY, weight=math.inf), ["weight"]),
+        (GateDraft(MetricKind.ACCURACY, weight=1e-9), []),
+        (GateDraft(MetricKind.ACCURACY, weight=1e-10), ["weight"]),
         (GateDraft(MetricKind.ACCURACY, safe=GateMargin(math.inf, 0.1)), ["safe.factor"]),
         (GateDraft(MetricKind.F1, safe=GateMargin(offset=0.03)), []),
         (GateDraft(MetricKind.F1, safe=GateMargin(1.01, 0.03)), ["safe.factor"]),
@@ -135,6 +138,23 @@ def test_the_first_step_may_have_any_share_but_none_or_all() -> None:
 def test_a_gate_may_be_at_the_ends_of_its_ranges_and_not_beyond(gate: GateDraft, fields: list[str]) -> None:
     draft = PolicyDraft(gates=(GateDraft(MetricKind.ERRORS, "first", required=True), gate))
     assert wrong(draft) == [f"policy.gates[1].{field}" for field in fields]
+
+
+@pytest.mark.parametrize("weights", [(1e308, 1e308), (math.inf, -math.inf), (math.nan, 1e308), (beyond(1e9), -1.0)])
+def test_weights_that_cannot_be_added_up_are_refused(weights: tuple[float, float]) -> None:
+    one, other = weights
+    draft = PolicyDraft(gates=(replace(ERRORS, weight=one), GateDraft(MetricKind.RUNTIME, weight=other)))
+    assert wrong(draft) == ["policy.gates[0].weight", "policy.gates[1].weight"]
+
+
+@pytest.mark.parametrize("weight", [5e-324, 1e-300, 1e-10])
+def test_a_gate_of_next_to_no_weight_is_refused_as_none_could_judge_it(weight: float) -> None:
+    draft = PolicyDraft(gates=(replace(ERRORS, weight=weight), GateDraft(MetricKind.RUNTIME, weight=3.0)))
+    (violation,) = complete_policy(draft, CHURN)[1]
+    assert violation.field == "policy.gates[0].weight"
+    assert violation.description == f"{weight:g} is too little beside all gates' 3: 1e-09 of it is the least"
+    alone, violations = complete_policy(PolicyDraft(gates=(replace(ERRORS, weight=weight),)), CHURN)
+    assert ([gate.share for gate in alone.gates], violations) == ([1.0], ())
 
 
 def test_a_policy_of_nothing_but_what_is_watched_asks_for_a_gate() -> None:
