@@ -7,7 +7,7 @@ from typing import Final
 
 from services.common.policy.drafts import GateDraft
 from services.common.policy.gate_rules import CLASSIFICATION, REGRESSION, check_gate, is_weight
-from services.common.policy.metrics import CLASS_METRICS, QUALITY_METRICS, MetricKind, judged_by_key
+from services.common.policy.metrics import CLASS_METRICS, EACH_CLASS, QUALITY_METRICS, MetricKind, judged_by_key
 from services.common.policy.records import (
     DEFAULT_HARM,
     DEFAULT_SAFE,
@@ -106,11 +106,7 @@ def asked_gates(
 def with_primary(gates: tuple[Gate, ...]) -> tuple[tuple[Gate, ...], tuple[Violation, ...]]:
     """The gates of an A/B test: one of them is primary, and required; and what is wrong."""
     said = [number for number, gate in enumerate(gates) if gate.better is not None]
-    chosen = said or [
-        number
-        for number, gate in enumerate(gates)
-        if gate.metric in QUALITY_METRICS and gate.need is not Need.NEVER and gate.limit is None
-    ]
+    chosen = said or [number for number, gate in enumerate(gates) if _may_be_primary(gate)]
     if len(chosen) != 1:
         problem = "more than one gate is primary" if len(said) > 1 else "say which gate is primary"
         return gates, (Violation("policy.gates", f"{problem}: SUPERIOR needs one metric to be better in"),)
@@ -119,6 +115,13 @@ def with_primary(gates: tuple[Gate, ...]) -> tuple[tuple[Gate, ...], tuple[Viola
         return gates, (Violation(f"policy.gates[{number}].primary", "no version is better in class_balance"),)
     primary = replace(gates[number], need=Need.ALWAYS, better=gates[number].better or GateMargin())
     return (*gates[:number], primary, *gates[number + 1 :]), ()
+
+
+def _may_be_primary(gate: Gate) -> bool:
+    """Whether a gate is the primary one where none is said to be: one that is of all callers, as those must be."""
+    if gate.segment or gate.positive == EACH_CLASS or gate.limit is not None:
+        return False
+    return gate.metric in QUALITY_METRICS and gate.need is not Need.NEVER
 
 
 def check_by_key(gates: tuple[Gate, ...]) -> tuple[tuple[Gate, ...], tuple[Violation, ...]]:

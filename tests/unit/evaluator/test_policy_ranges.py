@@ -217,6 +217,24 @@ def test_the_primary_gate_keeps_its_place_and_one_with_a_limit_is_none() -> None
     assert (alone, violation.field) == ((policy.gates[0], policy.gates[2]), "policy.gates")
 
 
+@pytest.mark.parametrize(
+    "gate",
+    [
+        GateDraft(MetricKind.ACCURACY, required=True, segment="eu"),
+        GateDraft(MetricKind.RECALL, required=True, positive="*"),
+    ],
+    ids=["segment", "each class"],
+)
+def test_what_may_not_be_said_to_be_primary_is_not_primary_by_default_either(gate: GateDraft) -> None:
+    """A version that is better for the callers of one segment would win the test for all."""
+    _, (violation,) = complete_policy(PolicyDraft(gates=(ERRORS, gate)), CHURN, Objective.SUPERIOR)
+    assert (violation.field, violation.description.split(":")[0]) == ("policy.gates", "say which gate is primary")
+    gates = (ERRORS, gate, GateDraft(MetricKind.F1, required=True))
+    policy, violations = complete_policy(PolicyDraft(gates=gates), CHURN, Objective.SUPERIOR)
+    assert not violations
+    assert [one.better is not None for one in policy.gates] == [False, False, True]
+
+
 def asked(*gates: policy_pb2.Gate, steps: int = 1) -> list[str]:
     plan = policy_pb2.TrafficPlan(steps=[policy_pb2.Step()] * steps)
     return [one.field for one in size_violations(policy_pb2.Policy(gates=gates), plan)]
