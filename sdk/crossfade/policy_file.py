@@ -32,6 +32,11 @@ MAX_BYTES: Final = 1024 * 1024
 
 _TRUTHS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
+_ZERO_IS_UNSAID: Final = frozenset(
+    ["alpha_rollback", "alpha_promote", "power", "min_coverage", "max_coverage_gap", "drift_margin", "fresh_instances"]
+)
+"""Numbers that have another default than 0, which the messages cannot tell from it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -274,7 +279,13 @@ def _parse_value(text: str, field: Any) -> object:
         if not re.fullmatch(r"[+-]?\d{1,9}", text):
             raise ValueError(f"{text!r} is no whole number")
         return int(text)
-    return parse_rate(text) if field.type == FieldDescriptor.TYPE_DOUBLE else text
+    if field.type != FieldDescriptor.TYPE_DOUBLE:
+        return text
+    rate = parse_rate(text)
+    # What is written of a message that holds -0, which is another number there, is read again.
+    if str(rate) == "0.0" and field.name in _ZERO_IS_UNSAID:
+        raise ValueError(f"{text!r} would be taken for the default: leave the field out for that, or write more than 0")
+    return rate
 
 
 def _parse_word(text: str, field: Any) -> int:

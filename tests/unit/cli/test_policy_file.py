@@ -26,6 +26,11 @@ def test_a_whole_file() -> None:
     assert file.policy.labels.min_coverage == 0.5
 
 
+def test_a_number_whose_default_is_zero_may_be_written_so() -> None:
+    (gate,) = parse_policy("gates:\n- {metric: errors, weight: 0, harm: {factor: 1.1, offset: 0}}").policy.gates
+    assert (gate.weight, gate.harm.offset) == (0.0, 0.0)
+
+
 def test_an_empty_file_leaves_everything_to_the_defaults() -> None:
     file = parse_policy("# nothing\n")
     assert file.policy == policy.Policy()
@@ -49,6 +54,8 @@ def test_an_empty_file_leaves_everything_to_the_defaults() -> None:
         ("look_interval: 3 parsecs", "policy.yaml:1: look_interval: '3 parsecs' is no duration: write 30s, 5m"),
         ("power: high", "policy.yaml:1: power: 'high' is no number: write 0.01, or 1%"),
         ("power: .nan", "policy.yaml:1: power: '.nan' is no number"),
+        ("power: 0", "policy.yaml:1: power: '0' would be taken for the default: leave the field out for that"),
+        ("labels:\n  min_coverage: 0%", "policy.yaml:2: labels.min_coverage: '0%' would be taken for the default"),
         ("power: 0.9\npower: 0.8", "policy.yaml:2: power: occurs twice"),
         ("settling:", "policy.yaml:1: settling: has no value: write one, or leave the field out"),
         ("labels: 5", "policy.yaml:1: labels: must be a mapping with some of: min_coverage"),
