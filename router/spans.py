@@ -1,6 +1,6 @@
 """The Router's spans: one per traced call, with the route it took."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import grpc
@@ -11,7 +11,7 @@ from router.noted_traces import NotedTraces
 from router.routing import Route
 from router.split import ArmName
 from services.common.clock import Clock
-from services.common.telemetry.tracing import KEEP, Tracing, extract, inject
+from services.common.telemetry.tracing import KEEP, Tracing, extract, inject, passed_on
 
 KEPT_PER_SECOND: Final = 50.0
 """Spans of the test arm and of failures that are kept whatever the sampling ratio."""
@@ -36,11 +36,14 @@ class Spans:
         self._counted = clock.monotonic()
 
     def begin(
-        self, route: Route, metadata: Iterable[tuple[str, str | bytes]], method: str
+        self, route: Route, metadata: Sequence[tuple[str, str | bytes]], method: str
     ) -> tuple[trace.Span, Metadata]:
-        """Begins a call's span; answers it with the metadata that hands it on. A no-op when traces go nowhere."""
+        """Begins a call's span; answers it with the metadata that hands it on.
+
+        When traces go nowhere there is none, and Workers get the caller's own context: theirs may go somewhere.
+        """
         if not self._tracing.enabled:
-            return trace.INVALID_SPAN, ()
+            return trace.INVALID_SPAN, passed_on(metadata)
         span = self._tracing.tracer.start_span(
             f"crossfade.router/{method}",
             context=extract(metadata),

@@ -106,3 +106,10 @@ def inject(context: otel_context.Context) -> tuple[tuple[str, str], ...]:
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier, context)
     return tuple(carrier.items())
+
+
+def passed_on(metadata: Sequence[tuple[str, str | bytes]]) -> tuple[tuple[str, str], ...]:
+    """The metadata that hands the caller's trace context on as it is, from a process that traces nothing itself."""
+    if not any(key == "traceparent" for key, _ in metadata):
+        return ()
+    return inject(extract(metadata))

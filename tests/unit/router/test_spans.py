@@ -67,3 +67,15 @@ def test_an_answer_that_nobody_samples_has_no_span() -> None:
     traces = Traces()
     call(traces, (), "OK")
     assert traces.spans == ()
+
+
+def test_a_router_that_traces_nothing_hands_its_callers_trace_on() -> None:
+    traces: Any = Traces()
+    traces.enabled = False
+    spans = Spans(traces, ManualClock(), NotedTraces())
+    route = House(lane()).proxy.route("churn", "", "", "")
+    parent = f"00-{CALLERS}-00f067aa0ba902b7-01"
+    callers = (("x-crossfade-key", "ana"), ("traceparent", parent), ("tracestate", "congo=t61rcWkgMzE"))
+    assert spans.begin(route, callers, "Predict") == (trace.INVALID_SPAN, callers[1:])
+    for nothing in ((), (("traceparent", "00-no-01"),), (("tracestate", "congo=t61rcWkgMzE"),)):
+        assert spans.begin(route, nothing, "Predict") == (trace.INVALID_SPAN, ())
