@@ -10,7 +10,7 @@ from typing import Any, Final
 import structlog
 from grpc import aio
 
-from crossfade.registry.v1 import resources_pb2
+from crossfade.registry.v1 import resources_pb2, service_pb2
 from crossfade.router.v1 import router_pb2_grpc
 from crossfade.telemetry.v1 import telemetry_pb2_grpc
 from router.explaining import RouterServicer
@@ -122,8 +122,7 @@ class App:
         if self._table_file is not None:
             saved = self._table_file.load()
             if saved is not None:
-                self._log.info("serving the table on disk until the Registry answers", revision=saved.revision)
-                self._use(saved.revision, {(lane.model, lane.segment): lane for lane in saved.lanes})
+                self._use_saved(saved, self._table_file)
         if self._settings.metrics_listen:
             self._page = MetricsPage(self._settings, self._resource, self._collect, self._log, self._server.certificate)
         loops = (self._watch.run, self._report, self.peers.run, self.notes.run, self._tell_contact)
@@ -164,6 +163,15 @@ class App:
         if self._table_file is not None:
             self._table_file.keep(revision, lanes.values())
         self._later(self._settle())
+
+    def _use_saved(self, saved: service_pb2.WatchRoutesResponse, file: TableFile) -> None:
+        try:
+            self._use(saved.revision, {(lane.model, lane.segment): lane for lane in saved.lanes})
+        except ValueError as error:
+            # Damaged where it can be read all the same, or of a release that has other arms.
+            file.say_unusable(str(error))
+        else:
+            self._log.info("serving the table on disk until the Registry answers", revision=saved.revision)
 
     async def _report(self) -> None:
         """Takes a lease once there are routes: other Routers hand it labels from then on."""

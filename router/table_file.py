@@ -59,12 +59,16 @@ class TableFile:
             if snapshot.snapshot:
                 return snapshot
             reason = "it holds no table"
+        self.say_unusable(reason)
+        return None
+
+    def say_unusable(self, reason: str) -> None:
+        """Says in the log why what is on disk is not used."""
         self._log.warning(
             "the table on disk cannot be used; it is made anew when the Registry answers",
             file=str(self._path),
             reason=reason,
         )
-        return None
 
     def keep(self, revision: int, lanes: Iterable[resources_pb2.LaneRoutes]) -> None:
         """Has a snapshot written, after the one that is being written and instead of one that waits.

@@ -40,6 +40,17 @@ async def test_a_router_that_starts_while_the_registry_is_away_serves_its_last_t
     assert (await house.client.predict("churn", ROWS)).version == "v1"
 
 
+async def test_a_router_starts_with_a_table_on_disk_that_can_be_read_and_not_used(house: House, tmp_path: Path) -> None:
+    await house.routes()
+    await house.stop_router()
+    table = tmp_path / "table.pb"
+    whole = table.read_bytes()
+    table.write_bytes(whole.replace(b"stable", b"stabld"))
+    assert table.read_bytes() != whole
+    await house.start_router()
+    assert (await house.client.predict("churn", ROWS)).version == "v1"
+
+
 async def test_a_router_without_routes_says_so_instead_of_knowing_no_model(house: House) -> None:
     await house.stop_router()
     await house.registry.stop()
