@@ -102,7 +102,7 @@ def elsewhere(table: Table, lane: Lane, target: Target, address: str) -> tuple[L
     """Where a version is served by now besides a process that is waited for, if newer routes say so.
 
     Where it is not served at all any more (its lane is gone, or another version is stable there by now), the call is
-    for the lane's stable version: it has asked for none, unless it is pinned.
+    for the lane's stable version, once a process has that: it has asked for none, unless it is pinned.
 
     Args:
         table: in force.
@@ -123,7 +123,8 @@ def elsewhere(table: Table, lane: Lane, target: Target, address: str) -> tuple[L
     if not found and address not in _named(newer, target.version):
         found = held
     stable = newer.stable
-    if not held and target.traffic != PINNED and stable is not None and stable.version != target.version:
+    may_leave = not held and target.traffic != PINNED
+    if may_leave and stable is not None and stable.addresses and stable.version != target.version:
         return newer, replace(stable, traffic=FAILOVER)
     # What control's process was to answer is judged for neither when another one answers.
     traffic = FAILOVER if target.traffic == "control" else target.traffic
