@@ -173,11 +173,14 @@ class LaneChanges:
         ready, carrier = ready_workers(placements, version), self._carrier(placements)
         stable = ready_workers(placements, carrier)
         if ready == 0 or ready * BUCKETS < share_bps * stable:
+            # A lane whose segment came back has no stable version.
+            beside = f" and {carrier} on {stable}" if carrier else ""
+            where = f" --segment {self.lane.segment}" if self.lane.segment else ""
             raise FailedPreconditionError(
                 "NOT_READY_ENOUGH",
-                f"{version} is ready on {ready} Worker(s) and {carrier} on {stable}, too few for "
+                f"{version} is ready on {ready} Worker(s){beside}, too few for "
                 f"{percent(share_bps)} of the traffic; wait until more are ready (`crossfade try {self.lane.model} "
-                f"{version}` has it loaded where it is not), or repeat with force",
+                f"{version}{where}` has it loaded where it is not), or repeat with force",
                 ready=str(ready),
                 stable_ready=str(stable),
             )

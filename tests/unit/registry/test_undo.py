@@ -97,6 +97,21 @@ def test_undo_waits_for_workers_unless_forced_and_the_present_one_carries_on_mea
     assert (lane.lane.stable_version, lane.lane.handover_version) == ("v1", "v2")
 
 
+def test_what_is_said_of_too_few_workers_fits_the_lane_of_a_segment() -> None:
+    lane = promoted_lane()
+    lane.lane = replace(lane.lane, segment="eu")
+    with pytest.raises(FailedPreconditionError) as caught:
+        lane.undo(undo(), placed("v2", "w1"))
+    said = "too few for 100 % of the traffic; wait until more are ready (`crossfade try m v1 --segment eu` has it"
+    assert caught.value.message.startswith(f"v1 is ready on 0 Worker(s) and v2 on 1, {said}")
+    # One that was deleted and has come back has nothing stable that it could be compared with.
+    lane.remove("Not needed.", cancel_rollout=False)
+    lane.reopen()
+    with pytest.raises(FailedPreconditionError) as caught:
+        lane.undo(undo("v1"), ())
+    assert caught.value.message.startswith(f"v1 is ready on 0 Worker(s), {said}")
+
+
 def test_what_was_stable_before_is_replaced_by_no_version_that_has_not_been_tested() -> None:
     lane = promoted_lane()
     lane.undo(undo(force=True), placed("v2", "w1"))
