@@ -15,6 +15,7 @@ from services.common import feedback_rpc
 from services.common.channels import Channels
 from services.common.feedback import FeedbackBook
 from services.common.prediction_token import TokenError
+from services.common.rarely import Rarely
 
 _LOOK_SECONDS = 5.0
 FORWARD_SECONDS = 2.0
@@ -31,7 +32,7 @@ class Peers:
         registry: channel to the Registry.
         book: where this Router's own observations are counted.
         channels: how to reach other Routers.
-        log: gets a line when another Router cannot be reached.
+        log: gets a line a minute while another Router cannot be reached.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Peers:
         self._book = book
         self._open = channels.open
         self._log = log
+        self._lines = Rarely()
         self._addresses: dict[str, str] = {}
         self._channels: dict[str, aio.Channel] = {}
 
@@ -127,18 +129,24 @@ class Peers:
         try:
             stub: Any = predict_pb2_grpc.PredictionServiceStub(self.channel(address))
         except (OSError, ValueError) as error:
-            self._log.warning("feedback counted here, for no channel to its Router", peer=address, reason=str(error))
+            self._say("feedback counted here, for no channel to its Router", address, reason=str(error))
             return feedback_rpc.answer(self._book, part)
         call = stub.Feedback(part, timeout=FORWARD_SECONDS, metadata=((keys.FORWARDED, "1"),))
         try:
             answer: predict_pb2.FeedbackResponse = await call
         except aio.AioRpcError as error:
             # A label counted at the wrong Router may count twice; one that is dropped is lost for good.
-            self._log.warning("feedback counted here, its Router is away", peer=address, code=error.code().name)
+            self._say("feedback counted here, its Router is away", address, code=error.code().name)
             return feedback_rpc.answer(self._book, part)
         finally:
             call.cancel()
         return answer
+
+    def _say(self, event: str, address: str, **more: str) -> None:
+        """Once a minute for each Router: while the Registry is away too, one that is gone stays among those known."""
+        not_logged = self._lines.due((event, address))
+        if not_logged is not None:
+            self._log.warning(event, peer=address, not_logged=not_logged, **more)
 
     async def close(self) -> None:
         """Closes the channels to other Routers."""

@@ -7,7 +7,9 @@ from typing import Any
 
 import grpc
 import pytest
+import structlog
 from grpc import aio
+from structlog.testing import LogCapture
 
 from crossfade.predict.v1 import predict_pb2
 from crossfade.registry.v1 import resources_pb2
@@ -115,6 +117,23 @@ async def test_labels_whose_router_no_channel_reaches_are_counted_here(registry:
         for task in work:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
+
+
+@pytest.mark.parametrize("files", [{}, {"tls_certificate": "c", "tls_key": "k", "tls_ca": "ca"}], ids=["away", "files"])
+async def test_a_router_that_is_away_is_said_to_be_once_a_minute(tmp_path: Path, files: dict[str, str]) -> None:
+    """While the Registry is away it stays among those known, and thousands of labels a second may be its."""
+    lines, tls = LogCapture(), TlsSettings(**{name: tmp_path / file for name, file in files.items()})
+    async with aio.insecure_channel("127.0.0.1:1") as channel:
+        log = structlog.wrap_logger(structlog.PrintLogger(), processors=[lines])
+        peers = Peers("me", channel, book(), Channels(tls), log)
+        await peers.use({"other": "127.0.0.1:1", "another": "127.0.0.1:2"})
+        for token in tokens():
+            observation = predict_pb2.Observation(prediction_id=token, row=0, label="churn")
+            answer = await peers.observe(predict_pb2.FeedbackRequest(observations=[observation]), forwarded=False)
+            assert answer.results[0].status == ACCEPTED
+        await peers.close()
+    assert sorted(line["peer"] for line in lines.entries) == ["127.0.0.1:1", "127.0.0.1:2"]
+    assert {line["not_logged"] for line in lines.entries} == {0}
 
 
 class Hanging:
