@@ -26,6 +26,8 @@ KEEP: Final = "crossfade.keep"
 """Span attribute: always record this one."""
 CLOSE_SECONDS: Final = 2.0
 """A receiver that has not taken the last spans by then does not get them: a process that ends has more to do."""
+_LONGEST_STATE: Final = 512
+"""Characters. Source: W3C Trace Context, section 3.3.1.5, "tracestate Limits"."""
 
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 
@@ -102,10 +104,13 @@ def extract(metadata: Iterable[tuple[str, str | bytes]]) -> otel_context.Context
 
 
 def inject(context: otel_context.Context) -> tuple[tuple[str, str], ...]:
-    """The metadata that hands a trace context on."""
+    """The metadata that hands a trace context on; a state that is longer than it need be handed on is left out.
+
+    A call's metadata have a bound, and a caller's state could leave no room for what is sent along beside it.
+    """
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier, context)
-    return tuple(carrier.items())
+    return tuple((key, value) for key, value in carrier.items() if key != "tracestate" or len(value) <= _LONGEST_STATE)
 
 
 def passed_on(metadata: Sequence[tuple[str, str | bytes]]) -> tuple[tuple[str, str], ...]:

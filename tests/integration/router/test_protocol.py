@@ -68,6 +68,22 @@ async def test_a_callers_own_traffic_headers_are_not_believed(house: House) -> N
     assert house.stable.calls[0]["x-crossfade-epoch"] == "1"
 
 
+@pytest.mark.parametrize(("members", "kept"), [(2, True), (28, False)])
+async def test_a_long_trace_state_takes_no_room_of_what_a_worker_is_told(
+    house: House, members: int, kept: bool
+) -> None:
+    """It was the version's failure where a Worker refused the metadata of a call for their size."""
+    await house.routes()
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    state = ",".join(f"k{number}={'v' * 250}" for number in range(members))
+    traced = (("traceparent", parent), ("tracestate", state))
+    async with aio.insecure_channel(house.app.address) as channel:
+        stub: Any = predict_pb2_grpc.PredictionServiceStub(channel)
+        await stub.Predict(predict_pb2.PredictRequest(model_name="churn"), metadata=traced, timeout=5)
+    assert house.stable.calls[0]["traceparent"] == parent
+    assert house.stable.calls[0].get("tracestate") == (state if kept else None)
+
+
 @pytest.mark.parametrize("field", ["model_name", "model_version"])
 async def test_two_names_for_one_thing_are_refused(house: House, field: str) -> None:
     await house.routes()
