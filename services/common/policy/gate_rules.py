@@ -26,6 +26,8 @@ _HEAVIEST: Final = 1e9
 _MOST_BUCKETS: Final = 40
 _LONGEST_QUERY: Final = 2_000
 _CLASSES_NAMED: Final = 20
+_LEAST_RATE: Final = 1e-12
+"""Of a limit: what is less than it leaves of 1 cannot be told from all of it, and no gate could judge by that."""
 _SHORTEST_LIMIT: Final = 1e-4
 _LONGEST_LIMIT: Final = 9.0
 """Seconds; runtimes beyond 10 s are not told apart."""
@@ -136,8 +138,9 @@ def _limit_violations(path: str, limit: Limit, metric: MetricKind) -> list[Viola
     if value is None:
         return [Violation(path, f"the limit of {metric} is given as {wanted}")]
     found = [Violation(f"{path}.quantile", "is for runtimes")] if limit.quantile else []
-    if not 0.0 < value < 1.0:
-        found.append(Violation(f"{path}.{wanted}", f"{value:g} is out of range: above 0 and below 1 (0.9 is 90 %)"))
+    if not _LEAST_RATE <= value < 1.0:
+        said = f"{value:g} is out of range: above 0 and below 1, {_LEAST_RATE:g} at least (0.9 is 90 %)"
+        found.append(Violation(f"{path}.{wanted}", said))
     return found
 
 
@@ -147,10 +150,9 @@ def _duration_violations(path: str, limit: Limit) -> list[Violation]:
         return [Violation(path, "the limit of runtime is given as duration: 20ms")]
     if not _SHORTEST_LIMIT <= limit.seconds <= _LONGEST_LIMIT:
         found.append(Violation(f"{path}.duration", f"{limit.seconds:g} s is out of range: 0.1 ms to 9 s"))
-    if not 0.0 <= limit.quantile < 1.0:
-        found.append(
-            Violation(f"{path}.quantile", f"{limit.quantile:g} is out of range: above 0 and below 1, or 0 for the mean")
-        )
+    if limit.quantile and not _LEAST_RATE <= limit.quantile < 1.0:
+        said = f"{limit.quantile:g} is out of range: above 0 and below 1, {_LEAST_RATE:g} at least, or 0 for the mean"
+        found.append(Violation(f"{path}.quantile", said))
     return found
 
 

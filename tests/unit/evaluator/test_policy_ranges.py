@@ -7,6 +7,7 @@ import pytest
 
 from crossfade.common.v1 import policy_pb2
 from crossfade.name_checks import LABEL_LIMIT
+from evaluator.gates.opening import open_gate
 from services.common.policy.defaults import complete_plan, complete_policy
 from services.common.policy.drafts import GateDraft, PlanDraft, PolicyDraft, StepDraft
 from services.common.policy.gates import with_primary
@@ -21,6 +22,7 @@ from services.common.policy.sizes import (
     harm_violations,
     size_violations,
 )
+from tests.fakes.rollouts import demo_terms
 
 DAY = 86_400.0
 YEAR = 366 * DAY
@@ -129,6 +131,10 @@ def test_the_first_step_may_have_any_share_but_none_or_all() -> None:
         (GateDraft(MetricKind.RUNTIME, limit=Limit(seconds=beyond(9.0))), ["limit.duration"]),
         (GateDraft(MetricKind.RUNTIME, limit=Limit(seconds=1.0, quantile=below(1.0))), []),
         (GateDraft(MetricKind.RUNTIME, limit=Limit(seconds=1.0, quantile=-0.1)), ["limit.quantile"]),
+        (GateDraft(MetricKind.RUNTIME, limit=Limit(seconds=1.0, quantile=below(1e-12))), ["limit.quantile"]),
+        (GateDraft(MetricKind.ACCURACY, limit=Limit(at_least=below(1.0))), []),
+        (GateDraft(MetricKind.ACCURACY, limit=Limit(at_least=below(1e-12))), ["limit.at_least"]),
+        (GateDraft(MetricKind.ERRORS, "most", limit=Limit(at_most=below(1e-12))), ["limit.at_most"]),
         (GateDraft(MetricKind.CUSTOM, bad_query="b" * 2_000, total_query="t"), []),
         (GateDraft(MetricKind.CUSTOM, bad_query="b" * 2_001, total_query=" "), ["bad_query", "total_query"]),
         (GateDraft(MetricKind.ERRORS, segment="s" * 63), []),
@@ -155,6 +161,21 @@ def test_a_gate_of_next_to_no_weight_is_refused_as_none_could_judge_it(weight: f
     assert violation.description == f"{weight:g} is too little beside all gates' 3: 1e-09 of it is the least"
     alone, violations = complete_policy(PolicyDraft(gates=(replace(ERRORS, weight=weight),)), CHURN)
     assert ([gate.share for gate in alone.gates], violations) == ([1.0], ())
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        GateDraft(MetricKind.RUNTIME, limit=Limit(seconds=1e-4, quantile=1e-12)),
+        GateDraft(MetricKind.ACCURACY, limit=Limit(at_least=1e-12)),
+        GateDraft(MetricKind.ERRORS, "most", limit=Limit(at_most=1e-12)),
+    ],
+    ids=["quantile", "at_least", "at_most"],
+)
+def test_the_least_limit_that_is_taken_is_one_to_judge_by(gate: GateDraft) -> None:
+    policy, violations = complete_policy(PolicyDraft(gates=(ERRORS, gate)), CHURN)
+    assert not violations
+    assert all(open_gate(one, demo_terms(policy)) is not None for one in policy.gates)
 
 
 def test_a_policy_of_nothing_but_what_is_watched_asks_for_a_gate() -> None:
