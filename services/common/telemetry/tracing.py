@@ -6,7 +6,7 @@ begins with `crossfade.keep` true (the test arm, a failure, a promotion) is alwa
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from opentelemetry import context as otel_context
@@ -98,8 +98,14 @@ class Tracing:
 
 
 def extract(metadata: Iterable[tuple[str, str | bytes]]) -> otel_context.Context:
-    """The caller's trace context in gRPC metadata (W3C Trace Context: `traceparent`, `tracestate`)."""
-    carrier: Mapping[str, str] = {key: str(value) for key, value in metadata if key in ("traceparent", "tracestate")}
+    """The caller's trace context in gRPC metadata (W3C Trace Context: `traceparent`, `tracestate`).
+
+    A state may come in several entries, as what is between here and the caller may add one of its own.
+    """
+    carrier: dict[str, list[str]] = {"traceparent": [], "tracestate": []}
+    for key, value in metadata:
+        if key in carrier:
+            carrier[key].append(str(value))
     return _PROPAGATOR.extract(carrier)
 
 

@@ -10,7 +10,7 @@ from opentelemetry import trace
 
 from services.common.guard import Guard, authenticate_local
 from services.common.telemetry.logs import make_log
-from services.common.telemetry.tracing import extract
+from services.common.telemetry.tracing import extract, inject
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 METHOD = "/crossfade.telemetry.v1.TelemetryService/GetMetrics"
@@ -59,3 +59,11 @@ async def test_a_line_has_the_callers_trace_and_its_headers_make_no_line(
     assert line.get("trace_id") == (TRACE if known else None)
     assert trace.get_current_span(extract(metadata)).get_span_context().is_valid is known
     assert capfd.readouterr().err == ""
+
+
+def test_a_state_in_several_entries_is_one() -> None:
+    plain = [("tracestate", "rojo=1"), ("traceparent", PARENT), ("tracestate", "congo=2")]
+    for metadata in (plain, iter(plain)):
+        assert inject(extract(metadata)) == (("traceparent", PARENT), ("tracestate", "rojo=1,congo=2"))
+    assert inject(extract([("traceparent", PARENT)])) == (("traceparent", PARENT),)
+    assert inject(extract([])) == ()
