@@ -78,11 +78,12 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
             epoch=route.lane.epoch,
             revision=self._proxy.table.revision,
             addresses=() if asking.roles.isdisjoint(SEE_PROCESSES) else route.target.addresses,
-            reason=_explain(route, request),
+            reason=_explain(route, request, own=(request.model, request.segment) in self._proxy.table.lanes),
         )
 
 
-def _explain(route: Route, request: router_pb2.GetRouteRequest) -> str:
+def _explain(route: Route, request: router_pb2.GetRouteRequest, *, own: bool) -> str:
+    """Why the request has this route; `own`: its segment has a lane, which may have nothing to answer with."""
     if route.arm is None:
         return f"the request pins {request.version}"
     split = route.lane.split
@@ -93,7 +94,8 @@ def _explain(route: Route, request: router_pb2.GetRouteRequest) -> str:
     else:
         drawn = f"bucket {route.bucket} was drawn"
     if request.segment and not route.lane.segment:
-        drawn = f"the segment {shown(request.segment)} has no lane of its own; {drawn}"
+        lacks = "nothing stable in its lane" if own else "no lane of its own"
+        drawn = f"the segment {shown(request.segment)} has {lacks}; {drawn}"
     if split.test == 0 and split.control == 0:
         return f"{drawn}; stable has all buckets"
     ranges = {

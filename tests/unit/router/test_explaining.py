@@ -19,12 +19,13 @@ BUCKET = 4641
 """Of the key that is asked for."""
 
 
-async def explained(one: Lane) -> Any:
-    house = House(one)
+async def explained(*lanes: Lane, segment: str = "") -> Any:
+    house = House(*lanes)
     book = FeedbackBook(TokenKeys({1: b"k" * 16}, 1), house.store, SystemClock(), house.proxy.table.classes)
     servicer = RouterServicer(house.proxy, NotedTraces(), book)
     context: Any = None
-    return await servicer.GetRoute(router_pb2.GetRouteRequest(model="churn", key="user-1"), context)
+    request = router_pb2.GetRouteRequest(model="churn", key="user-1", segment=segment)
+    return await servicer.GetRoute(request, context)
 
 
 @pytest.mark.parametrize(
@@ -48,3 +49,14 @@ async def test_an_arm_without_a_process_leaves_its_buckets_to_stable() -> None:
     assert answer.reason == (
         f"the key's bucket is {BUCKET}; control has the 1000 buckets from 4000 on and no process, so stable has it"
     )
+
+
+async def test_a_segments_lane_with_nothing_stable_is_told_from_none() -> None:
+    default = lane(sticky=True)
+    empty = replace(default, segment="eu", arms={}, pins={})
+    rest = f"; the key's bucket is {BUCKET}; stable has all buckets"
+    told = [(await explained(default, empty, segment=segment)).reason for segment in ("eu", "us")]
+    assert told == [
+        f"the segment 'eu' has nothing stable in its lane{rest}",
+        f"the segment 'us' has no lane of its own{rest}",
+    ]
