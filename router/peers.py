@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from math import inf
 from typing import Any
 
 import structlog
@@ -20,6 +21,8 @@ from services.common.rarely import Rarely
 _LOOK_SECONDS = 5.0
 FORWARD_SECONDS = 2.0
 """Time of a call to another Router."""
+_SHARE_OF_TIME_LEFT = 0.5
+"""Of the caller's time, that such a call has at most: what it asked in vain is counted here while the caller waits."""
 _CLOSE_SECONDS = FORWARD_SECONDS + 1.0
 """Longer than any call: one that its channel's end cancels looks to its caller as if that one were cancelled."""
 
@@ -77,8 +80,16 @@ class Peers:
             # Whoever forwards over it at this moment may end.
             await self._channels.pop(address).close(grace=_CLOSE_SECONDS)
 
-    async def observe(self, request: predict_pb2.FeedbackRequest, *, forwarded: bool) -> predict_pb2.FeedbackResponse:
-        """Counts a request's observations, here or where they belong; results come in the request's order."""
+    async def observe(
+        self, request: predict_pb2.FeedbackRequest, *, forwarded: bool, seconds: float = inf
+    ) -> predict_pb2.FeedbackResponse:
+        """Counts a request's observations, here or where they belong; results come in the request's order.
+
+        Args:
+            request: the observations.
+            forwarded: another Router has handed them on to this one.
+            seconds: that the caller waits.
+        """
         feedback_rpc.check(request)
         if forwarded or not self._addresses:
             return feedback_rpc.answer(self._book, request)
@@ -90,7 +101,8 @@ class Peers:
 
         async def answer_of(address: str, numbers: list[int]) -> predict_pb2.FeedbackResponse:
             observations = [request.observations[number] for number in numbers]
-            return await self._answer(address, predict_pb2.FeedbackRequest(observations=observations))
+            part = predict_pb2.FeedbackRequest(observations=observations)
+            return await self._answer(address, part, min(FORWARD_SECONDS, _SHARE_OF_TIME_LEFT * seconds))
 
         # At once: callers wait for one that hangs, and not for each.
         answers = await asyncio.gather(*(answer_of(address, numbers) for address, numbers in by_owner.items()))
@@ -122,8 +134,10 @@ class Peers:
             return self._me
         return owner(nonce, (self._me, *self._addresses))
 
-    async def _answer(self, address: str, part: predict_pb2.FeedbackRequest) -> predict_pb2.FeedbackResponse:
-        """The answer of the Router at an address; empty: this one."""
+    async def _answer(
+        self, address: str, part: predict_pb2.FeedbackRequest, seconds: float
+    ) -> predict_pb2.FeedbackResponse:
+        """The answer of the Router at an address, for which so long is waited; empty: this one."""
         if not address:
             return feedback_rpc.answer(self._book, part)
         try:
@@ -131,7 +145,7 @@ class Peers:
         except (OSError, ValueError) as error:
             self._say("feedback counted here, for no channel to its Router", address, reason=str(error))
             return feedback_rpc.answer(self._book, part)
-        call = stub.Feedback(part, timeout=FORWARD_SECONDS, metadata=((keys.FORWARDED, "1"),))
+        call = stub.Feedback(part, timeout=seconds, metadata=((keys.FORWARDED, "1"),))
         try:
             answer: predict_pb2.FeedbackResponse = await call
         except aio.AioRpcError as error:

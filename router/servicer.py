@@ -167,7 +167,6 @@ class PredictHandlers:
     async def _feedback(
         self, request: predict_pb2.FeedbackRequest, context: _Context[Any, Any]
     ) -> predict_pb2.FeedbackResponse:
-        del context
         if not self._proxy.table.known:
             await self._proxy.first_table()
         # Without routes it knows no version's classes, and would take each label for one that is too late.
@@ -175,7 +174,10 @@ class PredictHandlers:
         forwarded = Role.ROUTER in current_principal().roles and any(
             key == keys.FORWARDED for key, _ in current_metadata()
         )
-        return await self._peers.observe(request, forwarded=forwarded)
+        left = seconds_left(context)
+        return await self._peers.observe(
+            request, forwarded=forwarded, seconds=_DEFAULT_SECONDS if left is None else left
+        )
 
     async def _server_live(self, _: predict_pb2.ServerLiveRequest, __: Any) -> predict_pb2.ServerLiveResponse:
         return predict_pb2.ServerLiveResponse(live=True)

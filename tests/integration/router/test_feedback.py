@@ -1,6 +1,7 @@
 """Labels at Routers: counted once wherever they are sent, and met with their pairs."""
 
 import asyncio
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from grpc import aio
 
 from crossfade.client import AsyncClient, Client
 from crossfade.predict.v1 import predict_pb2
+from crossfade.registry.v1 import resources_pb2
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from router.app import App
 from router.settings import RouterSettings
@@ -44,6 +46,27 @@ async def test_labels_wait_for_a_router_that_is_started_again(house: House, tmp_
                     assert len(summary.refused) == 1
             finally:
                 await router.stop()
+
+
+async def test_labels_of_a_router_that_hangs_are_counted_here_within_their_callers_time(house: House) -> None:
+    await house.routes()
+    keys, now = TokenKeys({1: bytes.fromhex(KEY)}, 1), int(time.time() * 1000)
+    tokens = [keys.sign(Prediction(n, now, 1, 5, 1, "churn", "v1", "", (1,))) for n in range(20)]
+    with socket.socket() as hole:
+        # It takes connections, and says nothing.
+        hole.bind(("127.0.0.1", 0))
+        hole.listen()
+        other = resources_pb2.Instance(
+            instance_id="other",
+            kind=resources_pb2.INSTANCE_KIND_ROUTER,
+            address=f"127.0.0.1:{hole.getsockname()[1]}",
+        )
+        house.registry.instances["other"] = other
+        await house.app.peers.use({"other": other.address})
+        theirs = next(token for token in tokens if house.app.peers.address_of(token))
+        async with AsyncClient(house.app.address, timeout=1.0) as client:
+            summary = await client.report([predict_pb2.Observation(prediction_id=theirs, row=0, label="churn")])
+    assert summary.accepted == 1
 
 
 async def test_feedback_counts_once_and_refuses_forgeries(house: House) -> None:
