@@ -27,7 +27,7 @@ _MOST_BUCKETS: Final = 40
 _LONGEST_QUERY: Final = 2_000
 _CLASSES_NAMED: Final = 20
 _LEAST_RATE: Final = 1e-12
-"""Of a limit: what is less than it leaves of 1 cannot be told from all of it, and no gate could judge by that."""
+"""Of a limit, and what a margin leaves of 1: less cannot be told from nothing, and no gate could judge by it."""
 _SHORTEST_LIMIT: Final = 1e-4
 _LONGEST_LIMIT: Final = 9.0
 """Seconds; runtimes beyond 10 s are not told apart."""
@@ -267,6 +267,7 @@ def _margin_violations(path: str, margin: GateMargin, metric: MetricKind, *, tai
 
 
 def _offset_violations(path: str, margin: GateMargin) -> list[Violation]:
-    if 0 <= margin.offset < 1:
+    if 0 <= margin.offset < 1 - _LEAST_RATE:
         return []
-    return [Violation(f"{path}.offset", f"{margin.offset:g} is out of range: 0 to 1, as a rate (0.01 is one point)")]
+    said = f"{margin.offset:g} is out of range: 0 to less than 1, as a rate (0.01 is one point)"
+    return [Violation(f"{path}.offset", said)]

@@ -117,8 +117,8 @@ def test_the_first_step_may_have_any_share_but_none_or_all() -> None:
         (GateDraft(MetricKind.RUNTIME, safe=GateMargin(buckets=40)), []),
         (GateDraft(MetricKind.RUNTIME, harm=GateMargin(buckets=0), safe=GateMargin(buckets=0)), ["safe"]),
         (GateDraft(MetricKind.ERRORS, harm=GateMargin(), safe=GateMargin(factor=1.01)), []),
-        (GateDraft(MetricKind.ACCURACY, safe=GateMargin(offset=below(1.0))), []),
-        (GateDraft(MetricKind.ACCURACY, safe=GateMargin(offset=1.0)), ["safe.offset"]),
+        (GateDraft(MetricKind.ACCURACY, safe=GateMargin(offset=below(1.0 - 1e-12))), []),
+        (GateDraft(MetricKind.ACCURACY, safe=GateMargin(offset=1.0 - 1e-12)), ["safe.offset"]),
         (GateDraft(MetricKind.ACCURACY, weight=math.inf), ["weight"]),
         (GateDraft(MetricKind.ACCURACY, weight=1e-9), []),
         (GateDraft(MetricKind.ACCURACY, weight=1e-10), ["weight"]),
@@ -169,10 +169,11 @@ def test_a_gate_of_next_to_no_weight_is_refused_as_none_could_judge_it(weight: f
         GateDraft(MetricKind.RUNTIME, limit=Limit(seconds=1e-4, quantile=1e-12)),
         GateDraft(MetricKind.ACCURACY, limit=Limit(at_least=1e-12)),
         GateDraft(MetricKind.ERRORS, "most", limit=Limit(at_most=1e-12)),
+        GateDraft(MetricKind.PAIRED_ACCURACY, safe=GateMargin(offset=below(1.0 - 1e-12))),
     ],
-    ids=["quantile", "at_least", "at_most"],
+    ids=["quantile", "at_least", "at_most", "offset"],
 )
-def test_the_least_limit_that_is_taken_is_one_to_judge_by(gate: GateDraft) -> None:
+def test_the_last_number_that_is_taken_is_one_to_judge_by(gate: GateDraft) -> None:
     policy, violations = complete_policy(PolicyDraft(gates=(ERRORS, gate)), CHURN)
     assert not violations
     assert all(open_gate(one, demo_terms(policy)) is not None for one in policy.gates)
