@@ -5,7 +5,6 @@ import pwd
 import secrets
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -104,10 +103,11 @@ def make_cluster(folder: Path, password_file: Path, programs: Path, user: Server
     password_file.unlink(missing_ok=True)
     with os.fdopen(os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(f"*:*:*:*:{password}\n")
-    descriptor, name = tempfile.mkstemp(prefix="crossfade-")
-    with os.fdopen(descriptor, "w") as given:
+    # In the folder, where the next start finds what is left of this one if it is killed now.
+    chosen = folder / "password.making"
+    chosen.unlink(missing_ok=True)
+    with os.fdopen(os.open(chosen, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as given:
         given.write(password)
-    chosen = Path(name)
     try:
         user.give(chosen)
         done = subprocess.run(

@@ -66,6 +66,13 @@ def gone(folder: Path, seconds: float = 20.0) -> bool:
     return True
 
 
+def until_there(file: Path, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not file.exists():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
 def write(url: str, statement: str) -> object:
     engine = create_engine(url, isolation_level="SERIALIZABLE")
     try:
@@ -131,6 +138,21 @@ def test_a_killed_parent_leaves_no_server_and_no_loss(folder: Path, *, guarded: 
     with Postgres(folder) as server:
         assert write(server.url("kept"), f"SELECT x FROM guarded_{guarded}") == 7  # noqa: S608 - a bool
     assert gone(folder)
+
+
+def test_killed_while_it_makes_its_files_it_leaves_the_password_nowhere_else(empty_folder: Path) -> None:
+    used, elsewhere = empty_folder / "used", empty_folder / "elsewhere"
+    elsewhere.mkdir()
+    environment = {**os.environ, "TMPDIR": str(elsewhere)}
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(used)], env=environment) as parent:
+        until_there(used / "data.making" / "PG_VERSION")
+        parent.send_signal(signal.SIGKILL)
+    assert gone(used)
+    assert list(elsewhere.iterdir()) == []
+    with Postgres(used):
+        pass
+    password = (used / "pgpass").read_text().strip().rpartition(":")[2]
+    assert [file.name for file in used.iterdir() if file.is_file() and password in file.read_text()] == ["pgpass"]
 
 
 def test_a_foreign_process_under_the_old_number(folder: Path) -> None:
