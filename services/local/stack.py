@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -115,8 +116,8 @@ class Stack:
             self._exits.enter_context(self._folder)
         postgres = Postgres(self._folder.database)
         self._exits.push_async_callback(asyncio.to_thread, postgres.stop)
-        await asyncio.to_thread(postgres.start)
-        await asyncio.to_thread(postgres.create_database, _DATABASE)
+        await _whole(postgres.start)
+        await _whole(partial(postgres.create_database, _DATABASE))
         self._watchers.append(asyncio.create_task(self._watch_database(postgres)))
         self._options.say("PostgreSQL is up")
         services = {name: self._service(name, postgres.url(_DATABASE)) for name in NAMES}
@@ -181,6 +182,16 @@ class Stack:
             await self.processes["registry"].stop()
         self.processes.clear()
         await self._exits.aclose()
+
+
+async def _whole(step: Callable[[], None]) -> None:
+    """Takes a step in a thread, and waits for its end also when it is given up: what it has done is undone next."""
+    taking = asyncio.ensure_future(asyncio.to_thread(step))
+    try:
+        await asyncio.shield(taking)
+    except asyncio.CancelledError:
+        await asyncio.wait({taking})
+        raise
 
 
 __all__ = ["Ports", "Stack", "StackOptions", "StartError"]
