@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import json
+import os
 import signal
+import sys
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -61,7 +63,7 @@ def up(
         folder=data,
         ports=Ports(port - 100, port, port + 100, port + 200),
         environment=environment,
-        say=partial(typer.echo, err=as_json),
+        say=partial(_tell, err=as_json),
     )
     try:
         asyncio.run(_serve(options, as_json=as_json))
@@ -87,7 +89,7 @@ def _setting(written: str) -> tuple[str, str]:
 async def _serve(options: StackOptions, *, as_json: bool) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _ending_signals():
         loop.add_signal_handler(number, ended.set)
     starting = asyncio.create_task(_enter(options))
     stopping = asyncio.create_task(ended.wait())
@@ -96,16 +98,34 @@ async def _serve(options: StackOptions, *, as_json: bool) -> None:
         starting.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         stack = await starting
-        if as_json:
-            addresses = {name: options.ports.address(name) for name in NAMES}
-            typer.echo(json.dumps({"up": True, "folder": str(options.folder.resolve()), "addresses": addresses}))
-        options.say(f"\n{is_up(options.ports, options.folder)}")
-        failing = asyncio.create_task(stack.failed.wait())
-        await asyncio.wait({stopping, failing}, return_when=asyncio.FIRST_COMPLETED)
-        options.say("ending …")
-        await stack.stop()
+        try:
+            if as_json:
+                addresses = {name: options.ports.address(name) for name in NAMES}
+                _tell(json.dumps({"up": True, "folder": str(options.folder.resolve()), "addresses": addresses}))
+            options.say(f"\n{is_up(options.ports, options.folder)}")
+            failing = asyncio.create_task(stack.failed.wait())
+            await asyncio.wait({stopping, failing}, return_when=asyncio.FIRST_COMPLETED)
+            options.say("ending …")
+        finally:
+            await stack.stop()
         if stack.failed.is_set():
             raise StartError("the database ended by itself; start again, and look at its log if it does so again")
+
+
+def _ending_signals() -> tuple[signal.Signals, ...]:
+    """What ends all in order: Ctrl-C, the system's request, and the end of the terminal, but under nohup."""
+    always = (signal.SIGTERM, signal.SIGINT)
+    return always if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (*always, signal.SIGHUP)
+
+
+def _tell(line: str, *, err: bool = False) -> None:
+    """Says something to whoever still listens; the services go on when nobody does."""
+    try:
+        typer.echo(line, err=err)
+    except OSError:
+        # What could not be written must not fail again when the interpreter ends.
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), (sys.stderr if err else sys.stdout).fileno())
 
 
 def is_up(ports: Ports, folder: Path) -> str:

@@ -1,6 +1,7 @@
 """`crossfade up` as people run it: started, killed, started again, and its errors."""
 
 import asyncio
+import hashlib
 import json
 import os
 import re
@@ -197,6 +198,49 @@ async def test_the_addresses_are_there_for_programs(tmp_path: Path) -> None:
     assert said["addresses"]["router"] == f"127.0.0.1:{port}"
     process.send_signal(signal.SIGTERM)
     assert (await process.stdout.read(), await process.wait()) == (b"", 0)
+
+
+def sockets_of(data: Path) -> list[Path]:
+    """Folders of the database's socket that lie elsewhere, since its own path is too long for one."""
+    digest = hashlib.sha256(os.fsencode(data / "postgres")).hexdigest()[:8]
+    return list(Path("/tmp").glob(f"crossfade-{digest}-*"))  # noqa: S108 - where a short path is
+
+
+@pytest.mark.timeout(120)
+async def test_the_end_of_its_terminal_ends_all_in_order(tmp_path: Path) -> None:
+    data = tmp_path / ("long" * 20) / ("path" * 20)
+    data.parent.mkdir()
+    up = Up(data, port_block())
+    await up.ready()
+    assert sockets_of(data)
+    assert await up.end(signal.SIGHUP) == 0
+    assert up.said().endswith("ending …\n")
+    assert not sockets_of(data)
+
+
+def heard(data: Path, port: int) -> subprocess.Popen[bytes]:
+    """`crossfade up` whose words come by pipes."""
+    command = [CROSSFADE, "up", "--data", str(data), "--port", str(port)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.mark.timeout(120)
+async def test_it_goes_on_when_nobody_reads_what_it_says(tmp_path: Path) -> None:
+    port = port_block()
+    process = heard(tmp_path / "data", port)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == b"PostgreSQL is up\n"
+    process.stdout.close()
+    for number in (port - 100, port, port + 100, port + 200):
+        await until(lambda: not _is_free(number) or process.poll() is not None, 60)  # noqa: B023 - waited for here
+    process.send_signal(signal.SIGTERM)
+    assert (await asyncio.to_thread(process.stderr.read), process.wait()) == (b"", 0)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) != 0
 
 
 @pytest.mark.timeout(120)
