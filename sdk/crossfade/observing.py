@@ -139,8 +139,8 @@ def _only(entry: Any) -> Any:
 
 
 def _number(row: int, one: Any) -> float:
-    # True would be the number 1, and was meant as a label.
-    if not isinstance(one, bool | np.bool_):
+    # True would be the number 1, as Python takes b"1" for one, and was meant as a label.
+    if not isinstance(one, bool | np.bool_ | bytes | bytearray):
         with contextlib.suppress(TypeError):
             return float(one)
     raise TypeError(

@@ -22,7 +22,9 @@ def test_texts_are_labels_and_numbers_are_values() -> None:
     assert [one.value for one in observations_of(ANSWER, np.array([1, 0, 3]))] == [1.0, 0.0, 3.0]
 
 
-@pytest.mark.parametrize("entry", [True, np.True_, ("yes", 1.0), ("yes", [1.0, 2.0]), np.array([1.0, 2.0])])
+@pytest.mark.parametrize(
+    "entry", [True, np.True_, b"1", b"yes", np.bytes_("1"), ("yes", 1.0), ("yes", [1.0, 2.0]), np.array([1.0, 2.0])]
+)
 def test_an_entry_that_is_neither_says_what_to_write(entry: object) -> None:
     with pytest.raises(TypeError, match=r"^row 1: .* is neither a text nor a number: write a class by its name"):
         observations_of(ANSWER, ["1", entry])
