@@ -118,7 +118,9 @@ def _converted(array: Array, datatype: str) -> Array | None:
     if array.dtype == wanted and datatype != BF16:
         return array
     # Without bfloat16 in numpy nobody can choose it: float32 is the type that is nearest to it.
-    chosen = array.dtype not in _DEFAULTS and not (datatype == BF16 and array.dtype == wanted)
+    # The order of bytes is a file's, and nobody's choice of a type.
+    given = array.dtype.newbyteorder("=")
+    chosen = given not in _DEFAULTS and not (datatype == BF16 and given == wanted)
     if chosen or wanted.kind not in ("f" if array.dtype.kind == "f" else "fiu"):
         return None
     # Whole numbers beyond a float's are no error, and infinities that were none are seen below.

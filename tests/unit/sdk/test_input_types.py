@@ -18,6 +18,9 @@ def sent(asked: Asked) -> list[str]:
     ("given", "takes"),
     [
         (np.array([[0.1]]), "FP32"),
+        (np.array([[0.1]], ">f8"), "FP32"),
+        (np.array([[1]], ">i8"), "INT32"),
+        (np.array([[0.1]], ">f4"), "BF16"),
         ([[0.1, np.nan]], "FP32"),
         ([[0.1]], "FP16"),
         ([[1, 2]], "FP32"),
