@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 import operator
 import random
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from crossfade.tls_faults import tls_fault
 DEFAULT_TIMEOUT: Final = 5.0
 """Seconds that a call may take."""
 _PAUSE_SECONDS: Final = (0.05, 0.2)
+_LONGEST_SECONDS: Final = 366 * 86_400.0
+"""An end that is further away overflows gRPC's clock, and is over at once."""
 
 
 class Caller:
@@ -34,7 +37,7 @@ class Caller:
         # Read now, so that what is wrong with a file is said where the client is made; and a server may have given up
         # the right to read them when it makes its first call: then this is what it shows.
         self._tls = None if tls is None else ShownFiles(tls)
-        self._timeout = timeout
+        self._timeout = _checked(timeout)
         self._types = InputTypes()
         self._user = () if tls else ((USER_KEY, user or local_user()),)
         self._made_with: dict[str, Any] = {"tls": tls, "timeout": timeout, "user": user}
@@ -49,6 +52,15 @@ class Caller:
         """
         self._channels.require_open()
         return functools.partial(type(self), **self._made_with), (self._address,)
+
+    def _seconds(self, timeout: float | None) -> float:
+        """How long a call may take.
+
+        Raises:
+            TypeError: what was said is no number.
+            ValueError: it is NaN.
+        """
+        return self._timeout if timeout is None else _checked(timeout)
 
     def _metadata(self, model: str, key: str | int, segment: str, version: str) -> tuple[tuple[str, str], ...]:
         key = _key_text(key)
@@ -156,6 +168,17 @@ class Caller:
 def pause() -> float:
     """Seconds before the second attempt: a Router that is overloaded or starts needs a moment."""
     return random.uniform(*_PAUSE_SECONDS)  # noqa: S311 - spreads the callers
+
+
+def _checked(timeout: float) -> float:
+    """Seconds that gRPC takes for what they are."""
+    try:
+        nan = math.isnan(timeout)
+    except TypeError as error:
+        raise TypeError(f"timeout {timeout!r} is no number: write seconds, as 2.5, or math.inf for any") from error
+    if nan:
+        raise ValueError("timeout is NaN: write seconds, as 2.5, or math.inf for any")
+    return min(timeout, _LONGEST_SECONDS)
 
 
 def _key_text(key: str | int) -> str:

@@ -50,12 +50,13 @@ class Client(Caller):
     Args:
         address: host:port.
         tls: files of mutual TLS. Default: those that the environment names, if any.
-        timeout: seconds that a call may take unless it says otherwise.
+        timeout: seconds that a call may take unless it says otherwise; math.inf: any.
         user: the caller's name in a local trial; with TLS the certificate says it. Default: the login name.
 
     Raises:
         OSError: a TLS file cannot be read.
-        ValueError: the address is none, or a TLS file is not what it is to be.
+        TypeError: the timeout is no number.
+        ValueError: the address is none, the timeout NaN, or a TLS file not what it is to be.
     """
 
     def __init__(
@@ -92,12 +93,13 @@ class Client(Caller):
             ClientClosedError: the client was closed.
             ClientForkedError: this process was forked while its parent made calls, and gRPC does not work in it.
             PredictError: the call failed; its reason says why.
-            TypeError: a name is no text, the key neither a text nor a whole number, or an array not of numbers.
-            ValueError: a name or key is not printable ASCII.
+            TypeError: a name is no text, the key neither a text nor a whole number, an array not of numbers, or the
+                timeout no number.
+            ValueError: a name or key is not printable ASCII, or the timeout NaN.
         """
         asked = Asked(self._types, model, inputs, request_id=request_id)
         said = self._metadata(model, key, segment, version)
-        end = time.monotonic() + (self._timeout if timeout is None else timeout)
+        end = time.monotonic() + self._seconds(timeout)
         while True:
             left = max(0.0, end - time.monotonic())
             try:
@@ -147,7 +149,7 @@ class Client(Caller):
         """
         asked = Asked(self._types, model, inputs, request_id=request_id, max_parts=max_parts)
         said = self._metadata(model, key, segment, version)
-        return self._parts(asked, said, self._timeout if timeout is None else timeout)
+        return self._parts(asked, said, self._seconds(timeout))
 
     def _parts(self, asked: Asked, said: Any, seconds: float) -> Generator[Answer, None, None]:
         end = time.monotonic() + seconds

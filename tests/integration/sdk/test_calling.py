@@ -1,6 +1,7 @@
 """When a client tries a call again: a Router that is restarted must cost its callers neither answers nor labels."""
 
 import asyncio
+import math
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -39,6 +40,15 @@ async def test_answers_and_labels_wait_for_a_router_that_is_started_again(house:
             answer, summary, same, told = await waiting
     assert answer.version == same.version == "v1"
     assert summary.accepted == told.accepted == 1
+
+
+@pytest.mark.parametrize("timeout", [math.inf, 1e12])
+async def test_a_call_may_have_any_time(house: House, timeout: float) -> None:
+    await house.start()
+    async with AsyncClient(house.address, timeout=timeout) as client:
+        assert (await client.predict("churn", ROWS)).version == "v1"
+        with Client(house.address) as blocking:
+            assert (await asyncio.to_thread(blocking.predict, "churn", ROWS, timeout=timeout)).version == "v1"
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])

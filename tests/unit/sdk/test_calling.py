@@ -1,5 +1,6 @@
 """What a call says beside its inputs."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -36,3 +37,14 @@ def test_other_keys_are_refused_by_name(key: object) -> None:
 def test_a_version_is_a_text() -> None:
     with pytest.raises(TypeError, match="version 3 is no text"):
         CALLER.version(3)
+
+
+@pytest.mark.parametrize("timeout", ["5", None, [5.0]])
+def test_a_timeout_is_a_number(timeout: Any) -> None:
+    with pytest.raises(TypeError, match="is no number: write seconds"):
+        Caller("localhost:8500", None, timeout, "tester")
+
+
+def test_a_timeout_that_is_not_a_number_of_seconds_is_refused() -> None:
+    with pytest.raises(ValueError, match="NaN: write seconds"):
+        Caller("localhost:8500", None, math.nan, "tester")
