@@ -6,7 +6,7 @@ sent as they are.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +33,8 @@ class InputTypes:
         """The array as its input takes it, and whether that is bfloat16; as it is, where it cannot be it, or what that
         is is not known."""
         wanted = self._known.get((model, name), "")
-        converted = _converted(array, wanted)
-        return (array, False) if converted is None else (converted, wanted == BF16)
+        fitting = _fitting(array, wanted)
+        return (array, False) if fitting is None else (fitting, wanted == BF16)
 
     def learn(self, model: str, name: str, wanted: str) -> None:
         """Notes the type that an input takes; a later version's may differ, whose refusal then says so."""
@@ -81,7 +81,7 @@ class Asked:
         name, wanted = said.get("input", ""), said.get("datatype", "")
         if reason != WRONG_TYPE or name not in self._given or not self._left:
             return False
-        if _converted(self._given[name], wanted) is None:
+        if _fitting(self._given[name], wanted) is None:
             return False
         self._left -= 1
         self._types.learn(self._model, name, wanted)
@@ -107,11 +107,8 @@ def advice(reason: str, said: Mapping[str, str]) -> str:
     return "" if wanted is None else f"send {said.get('input') or 'it'} as X.astype({str(wanted)!r})"
 
 
-def _converted(array: Array, datatype: str) -> Array | None:
-    """The array in another type; None: it is of a type that somebody chose, or would become something else.
-
-    Floats are rounded to floats. Whole numbers must stay what they are.
-    """
+def _fitting(array: Array, datatype: str) -> Array | None:
+    """The array in another type; None: it is of a type that somebody chose, or would become something else."""
     wanted = np.dtype(np.float32) if datatype == BF16 else DTYPES.get(datatype)
     if wanted is None:
         return None
@@ -123,12 +120,26 @@ def _converted(array: Array, datatype: str) -> Array | None:
     chosen = given not in _DEFAULTS and not (datatype == BF16 and given == wanted)
     if chosen or wanted.kind not in ("f" if array.dtype.kind == "f" else "fiu"):
         return None
-    # Whole numbers beyond a float's are no error, and infinities that were none are seen below.
+    if datatype != BF16:
+        return converted(array, wanted)
     with np.errstate(all="ignore"):
-        converted = bfloat16.from_bits(bfloat16.to_bits(array)) if datatype == BF16 else array.astype(wanted)
-        kept = (
-            np.array_equal(np.isfinite(array), np.isfinite(converted))
-            if array.dtype.kind == "f"
-            else np.array_equal(converted.astype(array.dtype), array)
-        )
-    return converted if kept else None
+        short = bfloat16.from_bits(bfloat16.to_bits(array))
+    return short if _is_kept(array, short) else None
+
+
+def converted(array: Array, wanted: np.dtype[Any]) -> Array | None:
+    """The array in another type; None: it would become something else.
+
+    Floats are rounded to floats. Whole numbers must stay what they are.
+    """
+    # Whole numbers beyond a float's are no error, and infinities that were none are seen.
+    with np.errstate(all="ignore"):
+        made = array.astype(wanted)
+    return made if _is_kept(array, made) else None
+
+
+def _is_kept(array: Array, made: Array) -> bool:
+    if array.dtype.kind == "f":
+        return np.array_equal(np.isfinite(array), np.isfinite(made))
+    with np.errstate(all="ignore"):
+        return np.array_equal(made.astype(array.dtype), array)

@@ -16,6 +16,7 @@ from crossfade.cli.render import traffic
 from crossfade.cli.render.gates import fraction
 from crossfade.cli.render.tables import load_sentences
 from crossfade.client import Answer
+from crossfade.codec import Array
 from crossfade.common.v1.analysis_pb2 import Evidence
 from crossfade.common.v1.model_pb2 import Signature, TensorSpec
 from crossfade.registry.v1.resources_pb2 import LoadReport
@@ -147,6 +148,20 @@ def test_arrays_get_the_models_names_and_types(tmp_path: Path) -> None:
 def test_floats_are_never_cut_to_whole_numbers() -> None:
     signature = Signature(inputs=[TensorSpec(name="x", datatype="INT64", shape=[-1])])
     assert fit({"": np.array([1.5])}, signature)["x"].dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("given", "takes"),
+    [
+        (np.array([2**32 + 5]), "INT32"),
+        (np.array([300]), "INT8"),
+        (np.array([2**53 + 1]), "FP32"),
+        (np.array([1e300]), "FP32"),
+    ],
+)
+def test_numbers_that_an_input_cannot_hold_are_left_for_it_to_refuse(given: Array, takes: str) -> None:
+    signature = Signature(inputs=[TensorSpec(name="x", datatype=takes, shape=[-1])])
+    assert fit({"": given}, signature)["x"].dtype == given.dtype
 
 
 def test_inputs_that_are_none(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from crossfade.cli.errors import CommandError, UsageError
 from crossfade.codec import DTYPES, Array
 from crossfade.common.v1.model_pb2 import Signature
+from crossfade.input_types import converted
 
 _NPY_MAGIC: Final = b"\x93NUMPY"
 _ZIP_MAGIC: Final = b"PK"
@@ -58,8 +59,8 @@ def _stored(raw: bytes) -> dict[str, Array]:
 def fit(arrays: Mapping[str, Array], signature: Signature | None) -> dict[str, Array]:
     """Names and types as the model takes them: an array without a name is its input, float64 becomes float32.
 
-    Types are changed within their kind, or from whole numbers to floats; what does not fit is left for the service
-    to refuse, which says what it takes.
+    Types are changed within their kind, or from whole numbers to floats, where the numbers stay what they are but for
+    rounded floats; what does not fit is left for the service to refuse, which says what it takes.
 
     Args:
         arrays: by input name.
@@ -71,9 +72,10 @@ def fit(arrays: Mapping[str, Array], signature: Signature | None) -> dict[str, A
     for name, array in arrays.items():
         chosen = name or alone
         wanted = DTYPES.get(known.get(chosen, "FP32" if array.dtype.kind == "f" else ""))
+        made = None
         if wanted is not None and np.can_cast(array.dtype, wanted, "same_kind"):
-            array = array.astype(wanted)  # noqa: PLW2901 - the loop's one step
-        fitted[chosen] = array
+            made = converted(array, wanted)
+        fitted[chosen] = array if made is None else made
     return fitted
 
 
