@@ -24,6 +24,7 @@ ID = "0f5a6d1e-0000-4000-8000-000000000005"
         (("publish", "m", "/nowhere", "--share", "5%", "--plan", "5%"), 2, "error: --plan and --share"),
         (("events", "--rollout", "3"), 2, "error: --rollout takes a model"),
         (("predict", "m", "--input", "/nowhere.npy"), 1, "error: /nowhere.npy cannot be read"),
+        (("predict", "Jürgen", "--input", "/nowhere.npy"), 2, "error: model 'Jürgen' is not an id"),
         (("predict", "m", "--input", "/nowhere.npy", "--key", "Jürgen"), 2, "error: --key 'Jürgen' has characters"),
         (
             ("predict", "m", "--input", "/nowhere.npy", "--segment", "a\nb"),

@@ -1,8 +1,13 @@
 """What `crossfade feedback` says became of labels and numbers."""
 
+from pathlib import Path
+
 import pytest
 
-from crossfade.cli.actions.feeding import describe
+from crossfade.cli.actions.feeding import describe, send_feedback
+from crossfade.cli.common import Options
+from crossfade.cli.context import Session
+from crossfade.cli.errors import UsageError
 from crossfade.observing import FeedbackSummary
 
 
@@ -16,3 +21,11 @@ from crossfade.observing import FeedbackSummary
 )
 def test_labels_and_values_are_told_apart(summary: FeedbackSummary, said: str) -> None:
     assert describe(summary).startswith(said)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000 + "]" * 100_000, "[]", '{"prediction_id": 5}', "{"])
+def test_a_file_that_holds_no_answer_is_wrong_usage(tmp_path: Path, content: str) -> None:
+    saved = tmp_path / "answer.json"
+    saved.write_text(content)
+    with pytest.raises(UsageError, match=r"is no answer|holds no prediction id"):
+        send_feedback(Session(Options()), str(saved), ["low"], row=0, as_values=False, file=None)

@@ -9,7 +9,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 from rich.text import Text
 
 from crossfade.cli import text
-from crossfade.cli.actions.arrays import fit, load_arrays
+from crossfade.cli.actions.arrays import first_rows, fit, load_arrays
 from crossfade.cli.actions.predicting import answer_text, predictions
 from crossfade.cli.errors import CommandError, UsageError
 from crossfade.cli.render import traffic
@@ -143,6 +143,10 @@ def test_arrays_get_the_models_names_and_types(tmp_path: Path) -> None:
     assert fit(load_arrays(str(tmp_path / "rows.json")), signature)["x"].dtype == np.float32
     assert fit(load_arrays(str(tmp_path / "rows.npz")), signature)["y"].dtype == np.int64
     assert list(fit({"": np.ones(2)}, None)) == ["input"]
+
+
+def test_a_single_number_has_no_first_rows() -> None:
+    assert first_rows({"": np.array(1.5)}, 2) == {"": 1.5}
 
 
 def test_floats_are_never_cut_to_whole_numbers() -> None:

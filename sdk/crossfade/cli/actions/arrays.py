@@ -80,8 +80,8 @@ def fit(arrays: Mapping[str, Array], signature: Signature | None) -> dict[str, A
 
 
 def first_rows(arrays: Mapping[str, Array], rows: int | None) -> dict[str, Array]:
-    """The first rows of each array; None: all."""
-    return {name: array if rows is None else array[:rows] for name, array in arrays.items()}
+    """The first rows of each array; None: all. A single number has none, which is for the service to refuse."""
+    return {name: array[:rows] if array.ndim else array for name, array in arrays.items()}
 
 
 def _from_json(value: Any) -> dict[str, Array]:

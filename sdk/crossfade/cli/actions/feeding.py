@@ -70,7 +70,7 @@ def _prediction_id(prediction: str) -> str:
         found = saved["prediction_id"]
     except OSError as error:
         raise CommandError(f"{prediction} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{prediction} is no answer that `crossfade predict --save` wrote") from error
     if not isinstance(found, str) or not found:
         raise UsageError(f"{prediction} holds no prediction id")

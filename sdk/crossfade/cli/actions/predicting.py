@@ -71,12 +71,13 @@ def prepare(session: Session, options: PredictOptions) -> tuple[dict[str, Array]
 
     Raises:
         CommandError: the inputs cannot be read.
-        UsageError: they are no arrays, the time is none, or a name or key cannot be sent.
+        UsageError: they are no arrays, the time is none, a name can be none, or a key cannot be sent.
     """
     try:
         timeout = parse_duration(options.timeout)
     except ValueError as error:
         raise UsageError(f"--timeout: {error}") from error
+    checked(options.model, "model")
     for name in ("key", "segment", "version"):
         _check_sendable(name, getattr(options, name))
     if options.segment:
