@@ -40,6 +40,13 @@ def test_predict_and_feedback(
     assert json.loads(from_stdin)["version"] == "v1"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_a_file_without_room_is_named_and_so_is_the_prediction(crossfade: Command, sources: Path) -> None:
+    for option in ("--save", "--output"):
+        said = crossfade("predict", "m", "--input", str(sources / "rows.npy"), option, "/dev/full", code=1).stderr
+        assert said == f"error: /dev/full cannot be written: No space left on device; the prediction is {TOKEN}\n"
+
+
 def test_an_answer_in_parts_is_printed_as_it_comes(
     crossfade: Command, stack: Stack, running: str, sources: Path, tmp_path: Path
 ) -> None:

@@ -207,13 +207,16 @@ def write(options: PredictOptions, answer: Answer, payload: dict[str, Any], outp
     Raises:
         CommandError: one cannot be written.
     """
+    # What is written in vain, as to a full disk, is not named by the system.
+    file = options.output
     try:
         if options.output is not None:
-            with options.output.open("wb") as file:
-                np.savez(file, allow_pickle=False, **dict(outputs))
+            with options.output.open("wb") as archive:
+                np.savez(archive, allow_pickle=False, **dict(outputs))
         if options.save is not None:
+            file = options.save
             options.save.write_text(json.dumps(payload, indent=2) + "\n")
     except OSError as error:
         raise CommandError(
-            f"{error.filename} cannot be written: {error.strerror}; the prediction is {answer.prediction_id}"
+            f"{file} cannot be written: {error.strerror}; the prediction is {answer.prediction_id}"
         ) from error
