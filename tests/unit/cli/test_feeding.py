@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crossfade.cli.actions.feeding import describe, send_feedback
+from crossfade.cli.actions.feeding import describe, labels_in, send_feedback
 from crossfade.cli.common import Options
 from crossfade.cli.context import Session
 from crossfade.cli.errors import UsageError
@@ -29,3 +29,11 @@ def test_a_file_that_holds_no_answer_is_wrong_usage(tmp_path: Path, content: str
     saved.write_text(content)
     with pytest.raises(UsageError, match=r"is no answer|holds no prediction id"):
         send_feedback(Session(Options()), str(saved), ["low"], row=0, as_values=False, file=None)
+
+
+def test_the_labels_of_a_file_stand_on_its_lines(tmp_path: Path) -> None:
+    file = tmp_path / "labels.txt"
+    file.write_bytes("low\r\n\r\n hoch ü\n".encode())
+    assert labels_in(file) == ["low", "-", "hoch ü"]
+    file.write_bytes(b"\xef\xbb\xbflow\n")
+    assert labels_in(file) == ["low"]

@@ -30,7 +30,7 @@ def send_feedback(
     Raises:
         CommandError: the call failed, or labels were refused.
     """
-    wanted = labels + (_lines(file) if file else [])
+    wanted = labels + (labels_in(file) if file else [])
     prediction_id = _prediction_id(prediction)
     observations = [
         _observation(prediction_id, number, label, as_values=as_values)
@@ -77,9 +77,16 @@ def _prediction_id(prediction: str) -> str:
     return found
 
 
-def _lines(file: Path) -> list[str]:
+def labels_in(file: Path) -> list[str]:
+    """The labels of a file, one per line; an empty line skips a row.
+
+    Raises:
+        CommandError: it cannot be read.
+        UsageError: it is no text.
+    """
     try:
-        return [line.strip() or _UNKNOWN for line in file.read_text(encoding="utf-8").splitlines()]
+        # A byte order mark, as spreadsheets write it, is no part of the first label.
+        return [line.strip() or _UNKNOWN for line in file.read_text(encoding="utf-8-sig").splitlines()]
     except OSError as error:
         raise CommandError(f"{file} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
