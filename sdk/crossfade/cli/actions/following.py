@@ -1,8 +1,8 @@
 """Waiting for the outcome of what was asked for: told as it comes, and left alone when the person has enough."""
 
 import time
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Generator, Iterator
+from typing import Final, TypeVar
 
 from crossfade.cli import text
 from crossfade.cli.context import Session
@@ -17,6 +17,8 @@ from crossfade.router.v1 import router_pb2, router_pb2_grpc
 
 Progress = Iterator[tuple[str, bool]]
 """Sentences, and whether each is the last one."""
+
+_Answer = TypeVar("_Answer")
 
 _POLL: Final = 0.5
 _SHADOW_PASSED: Final = "SHADOW_PASSED"
@@ -75,7 +77,7 @@ def rollout_progress(registry: Registry, name: str) -> Progress:
         CommandError: its version was not promoted.
     """
     while True:
-        rollout = registry.rollout(name)
+        rollout = yield from _once_answered(lambda: registry.rollout(name))
         state = rollout_word(rollout.state)
         reason = rollout.outcome.reason or rollout.note
         sentence = f"rollout {number_of(rollout)}: {rollout.version} {state}" + (f": {reason}" if reason else "")
@@ -94,9 +96,8 @@ def load_progress(registry: Registry, model: str, version: str) -> Progress:
         CommandError: it cannot be served.
     """
     while True:
-        live = [
-            one.serving for one in registry.version(model, version).readiness if one.serving.traffic == TRAFFIC_LIVE
-        ]
+        found = yield from _once_answered(lambda: registry.version(model, version))
+        live = [one.serving for one in found.readiness if one.serving.traffic == TRAFFIC_LIVE]
         ready = [one for one in live if one.state == resources_pb2.SERVING_STATE_READY]
         failed = [one for one in live if one.state == resources_pb2.SERVING_STATE_FAILED]
         if failed and len(failed) == len(live):
@@ -106,6 +107,21 @@ def load_progress(registry: Registry, model: str, version: str) -> Progress:
         loading = f"{version} is being loaded" if live else f"{version} waits for a worker"
         obstacle = next((one.error for one in live if one.error), "")
         yield f"{loading}: {obstacle}" if obstacle else loading, False
+
+
+def _once_answered(ask: Callable[[], _Answer]) -> Generator[tuple[str, bool], None, _Answer]:
+    """What the Registry answers. While it is away rollouts stand still, and so does the wait.
+
+    Raises:
+        CommandError: it refuses.
+    """
+    while True:
+        try:
+            return ask()
+        except CommandError as error:
+            if error.exit_code is not ExitCode.NOTHING_ANSWERS:
+                raise
+            yield f"{error.message}; trying again", False
 
 
 def route_progress(session: Session, registry: Registry, model: str, version: str, segment: str) -> Progress:
