@@ -1,5 +1,6 @@
 """What `package` makes of a module, and what it says when it refuses: in the options of the command."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,23 @@ def test_what_is_no_module(crossfade: Command, sources: Path) -> None:
     rest = ("--example", str(sources / "rows.npy"), "--to", str(sources / "never"))
     assert "is a int, neither" in crossfade("package", f"{sources / 'model.py'}:number", *rest, code=1).stderr
     assert "has no 'absent'" in crossfade("package", f"{sources / 'model.py'}:absent", *rest, code=1).stderr
+
+
+def test_a_file_that_ends_the_program_is_no_success(folder: Path) -> None:
+    (folder / "models.py").write_text(f"{MODELS}\n\nraise SystemExit(0)\n")
+    assert refusal(folder, "scores").endswith(
+        'models.py cannot be imported, since it ends the program: put what it runs below `if __name__ == "__main__":`\n'
+    )
+    (folder / "models.py").write_text(f"{MODELS}\n\ndef leave():\n    raise SystemExit(0)\n")
+    assert refusal(folder, "leave").endswith("leave() ends the program: name a callable that gives the module\n")
+
+
+def test_what_a_models_code_prints_is_no_part_of_the_result(folder: Path) -> None:
+    (folder / "models.py").write_text(f'{MODELS}\n\nprint("loading")\n')
+    arguments = ["package", f"{folder / 'models.py'}:scores", "--example", str(folder / "rows.npy"), "--json"]
+    result = CliRunner().invoke(build(), [*arguments, "--to", str(folder / "artifact")])
+    assert json.loads(result.stdout)["path"] == str((folder / "artifact").resolve())
+    assert "loading\n" in result.stderr
 
 
 def test_one_step_of_a_model_that_answers_in_parts_is_packaged(

@@ -1,5 +1,6 @@
 """What `package` does: finds the module and the arrays. torch is imported by nothing else of the command."""
 
+import contextlib
 import importlib
 import importlib.util
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from crossfade.artifact import Architecture, ArtifactError, package
+from crossfade.artifact import Architecture, Artifact, ArtifactError, package
 from crossfade.cli.actions.arrays import load_arrays
 from crossfade.cli.context import Session
 from crossfade.cli.errors import CommandError, UsageError
@@ -55,9 +56,33 @@ def package_module(session: Session, options: PackageOptions) -> None:
         CommandError: it cannot be packaged.
     """
     architecture = _architecture(options.architecture, options.config)
+    # What the model's code prints is no part of the result.
+    with contextlib.redirect_stdout(sys.stderr):
+        artifact = _packaged(options, architecture)
+    manifest = artifact.manifest
+    profile = manifest.profile
+    stored = f"weights for the architecture {architecture.name}, " if architecture else ""
+    watched = f"{plural(len(profile.features), 'feature')} watched for drift" if profile else "no reference: no drift"
+    session.show(
+        {
+            "path": str(artifact.path.resolve()),
+            "digest": artifact.digest,
+            "size_bytes": artifact.size,
+            "task": manifest.task.value,
+            "classes": list(manifest.classes or ()),
+            "architecture": architecture.name if architecture else None,
+        },
+        lambda: (
+            f"packaged {artifact.path} ({size(artifact.size)}, {stored}{manifest.task}, {watched})\n"
+            f"Publish it: crossfade publish MODEL {artifact.path}"
+        ),
+    )
+
+
+def _packaged(options: PackageOptions, architecture: Architecture | None) -> Artifact:
     module = find_module(options.module)
     try:
-        artifact = package(
+        return package(
             module,
             example=_plain(load_arrays(str(options.example))),
             to=options.to,
@@ -77,24 +102,6 @@ def package_module(session: Session, options: PackageOptions) -> None:
         raise CommandError(_as_options(str(error))) from error
     except ImportError as error:
         raise CommandError(f"packaging needs torch: pip install 'crossfade[torch]' ({error})") from error
-    manifest = artifact.manifest
-    profile = manifest.profile
-    stored = f"weights for the architecture {architecture.name}, " if architecture else ""
-    watched = f"{plural(len(profile.features), 'feature')} watched for drift" if profile else "no reference: no drift"
-    session.show(
-        {
-            "path": str(artifact.path.resolve()),
-            "digest": artifact.digest,
-            "size_bytes": artifact.size,
-            "task": manifest.task.value,
-            "classes": list(manifest.classes or ()),
-            "architecture": architecture.name if architecture else None,
-        },
-        lambda: (
-            f"packaged {artifact.path} ({size(artifact.size)}, {stored}{manifest.task}, {watched})\n"
-            f"Publish it: crossfade publish MODEL {artifact.path}"
-        ),
-    )
 
 
 def _as_options(message: str) -> str:
@@ -149,6 +156,8 @@ def find_module(place: str) -> Any:
         made = found()
     except Exception as error:
         raise CommandError(f"{place}() failed: {type(error).__name__}: {error}") from error
+    except SystemExit as error:
+        raise CommandError(f"{place}() ends the program: name a callable that gives the module") from error
     if not isinstance(made, Module):
         raise CommandError(f"{place}() gave a {type(made).__name__}, not a torch module")
     return made
@@ -174,6 +183,11 @@ def _import(where: str) -> ModuleType:
         raise
     except Exception as error:
         raise CommandError(f"{where} cannot be imported: {type(error).__name__}: {error}") from error
+    except SystemExit as error:
+        raise CommandError(
+            f"{where} cannot be imported, since it ends the program: put what it runs below "
+            '`if __name__ == "__main__":`'
+        ) from error
     return module
 
 
