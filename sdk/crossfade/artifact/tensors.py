@@ -62,6 +62,8 @@ def to_tensor(value: Any, what: str, float_dtype: torch.dtype | None) -> torch.T
         tensor = value.detach().cpu().clone()
     else:
         array = np.asarray(value)
+        # torch takes neither another order of bytes nor rows that stand the other way round.
+        array = np.array(array, array.dtype.newbyteorder("="), order="C")
         try:
             tensor = torch.tensor(array)
         except TypeError as error:

@@ -214,3 +214,11 @@ def test_packaging_twice_gives_the_same_digest(tmp_path: Path) -> None:
     first, second = (package(classifier(), example=ROWS, to=tmp_path / name) for name in "ab")
 
     assert first.digest == second.digest
+
+
+def test_how_an_array_lies_in_memory_changes_nothing(tmp_path: Path) -> None:
+    backwards = np.ascontiguousarray(ROWS[::-1])[::-1]
+    others = (backwards, ROWS.astype(">f4"), np.asfortranarray(ROWS))
+    plain = package(classifier(), example=ROWS, reference=ROWS, to=tmp_path / "plain").digest
+    for number, rows in enumerate(others):
+        assert package(classifier(), example=rows, reference=rows, to=tmp_path / str(number)).digest == plain
