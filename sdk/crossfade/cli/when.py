@@ -29,8 +29,11 @@ def parse_when(value: str, option: str, now: dt.datetime) -> dt.datetime:
     for text in () if alone else (value, f"{now:%Y-%m-%d}T{value}"):
         try:
             found = dt.datetime.fromisoformat(text)
-            # The local zone's offset of that day, which need not be today's; the first and the last one have none.
-            return found if found.tzinfo is not None else found.astimezone()
+            # The local zone's offset of that day, which need not be today's; the first and the last one have none, nor
+            # have they one of UTC.
+            local = found.astimezone()
+            local.astimezone(dt.UTC)
+            return local if found.tzinfo is None else found
         except (ValueError, OverflowError):
             continue
     raise UsageError(f"{option}: {value!r} is no moment: write 2026-11-24 14:00, 14:00 (today) or 2h (ago)")

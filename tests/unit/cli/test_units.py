@@ -1,6 +1,7 @@
 """Durations, shares, rates and moments, as people write them."""
 
 import datetime as dt
+import time
 
 import pytest
 
@@ -59,6 +60,26 @@ def test_a_number_alone_is_no_moment(value: str) -> None:
         parse_when(value, "--since", now)
     assert parse_when("20261123", "--since", now).date() == dt.date(2026, 11, 23)
     assert parse_when("2h", "--since", now).hour == 13
+
+
+@pytest.mark.parametrize(
+    ("value", "zone"),
+    [
+        ("0001-01-01T00:00:00+14:00", "UTC"),
+        ("9999-12-31T23:59:59-14:00", "UTC"),
+        ("0001-01-01T00:00:00Z", "America/New_York"),
+        ("9999-12-31T23:59:59Z", "Pacific/Kiritimati"),
+    ],
+)
+def test_a_moment_that_not_all_zones_have_is_none(value: str, zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        with pytest.raises(UsageError, match="is no moment"):
+            parse_when(value, "--until", dt.datetime(2026, 11, 24, 15, tzinfo=dt.UTC))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_duration_keeps_its_fraction() -> None:
