@@ -1,7 +1,9 @@
 """The command as a process: what it imports, Ctrl-C, pipes."""
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -56,6 +58,30 @@ def test_ctrl_c_ends_a_watch_quietly(stack: Stack, artifact: Path) -> None:
         _, errors = process.communicate(timeout=20)
     assert first.startswith("in-sight · ")
     assert (process.returncode, errors) == (130, "")
+
+
+def test_a_watch_that_is_ended_gives_the_terminal_its_cursor_back(stack: Stack, artifact: Path) -> None:
+    published = CliRunner().invoke(build(), ["--registry", stack.registry, "publish", "on-screen", str(artifact)])
+    assert published.exit_code == 0, published.output
+    command = [sys.executable, "-m", "crossfade.cli", "status", "on-screen", "--watch", "--interval", "200ms"]
+    addresses = {"CROSSFADE_REGISTRY": stack.registry, "CROSSFADE_ROUTER": stack.router}
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        command, env={**os.environ, **addresses, "TERM": "xterm"}, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while b"STABLE" not in shown:
+            shown += os.read(ours, 65_536)
+        process.terminate()
+        with contextlib.suppress(OSError):  # The last reader's end of it is an error.
+            while more := os.read(ours, 65_536):
+                shown += more
+        _, errors = process.communicate(timeout=20)
+    os.close(ours)
+    assert (process.returncode, errors) == (128 + signal.SIGTERM, b"")
+    hidden, back = b"\x1b[?25l", b"\x1b[?25h"
+    assert shown.rindex(back) > shown.rindex(hidden)
 
 
 def test_ctrl_c_while_it_loads_ends_it_quietly() -> None:

@@ -1,9 +1,13 @@
 """`crossfade status`, once or again and again."""
 
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
 
 import typer
+from rich.console import Console
 from rich.text import Text
 
 from crossfade.cli.actions.snapshot import Gatherer
@@ -20,6 +24,8 @@ from crossfade.quantities import parse_duration
 from crossfade.registry.v1.resources_pb2 import ROLLOUT_STATE_ROLLED_BACK
 
 _SHORTEST = 0.2
+_BY_SIGNAL: Final = 128
+"""What a shell adds to a signal's number, for the exit code of what has ended by it."""
 
 
 def show_status(session: Session, model: str | None, *, watch: bool, interval: str, exit_code: bool) -> None:
@@ -118,7 +124,7 @@ def _redraw(session: Session, looks: _Looks, pause: float, *, until_ended: bool)
     """One picture on the terminal, drawn anew at each look."""
     from rich.live import Live
 
-    with Live(looks.picture(), console=session.console, auto_refresh=False) as live:
+    with _in_order(session.console), Live(looks.picture(), console=session.console, auto_refresh=False) as live:
         while not (until_ended and code_of(looks.views) is not ExitCode.ROLLING_OUT):
             time.sleep(pause)
             try:
@@ -128,3 +134,19 @@ def _redraw(session: Session, looks: _Looks, pause: float, *, until_ended: bool)
                 picture = looks.picture() + Text(f"\n {error.message}; trying again", "yellow")
             live.update(picture, refresh=True)
     return looks.views
+
+
+@contextmanager
+def _in_order(console: Console) -> Iterator[None]:
+    """Has SIGTERM, as timeout(1) sends it, end what is under way as Ctrl-C does; the terminal gets its cursor back."""
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(_BY_SIGNAL + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        # The picture gives it back, but not when it is ended as it is drawn for the first time.
+        console.show_cursor(True)
+        signal.signal(signal.SIGTERM, before)
