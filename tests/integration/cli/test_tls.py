@@ -1,5 +1,9 @@
 """The command over mutual TLS, with the certificates that it makes itself."""
 
+import json
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +56,19 @@ def test_without_a_certificate_nobody_is_let_in(secured: Stack, tmp_path: Path) 
     assert CliRunner().invoke(build(), ["certs", "dev", "--to", str(other)]).exit_code == 0
     foreign = _run(secured, other, "operator", "models")
     assert (foreign.exit_code, foreign.stderr.startswith("error: ")) == (3, True)
+
+
+def test_a_failed_handshake_is_said_by_the_command_alone(stack: Stack, folder: Path) -> None:
+    files = {"CERTIFICATE": "viewer.pem", "KEY": "viewer.key", "CA": "ca.pem"}
+    environment = {f"CROSSFADE_TLS_{name}": str(folder / file) for name, file in files.items()}
+    command = [sys.executable, "-m", "crossfade.cli", "models", "--json", "--registry", stack.registry]
+    inherited = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    ended = subprocess.run(
+        command, env={**inherited, **environment}, capture_output=True, text=True, timeout=60, check=False
+    )
+    (line,) = ended.stderr.splitlines()
+    assert json.loads(line)["error"]["message"].startswith(f"no TLS connection to {stack.registry}: ")
+    assert (ended.returncode, ended.stdout) == (3, "")
 
 
 def test_a_process_reports_what_its_certificate_says_that_it_is(secured: Stack, folder: Path) -> None:
