@@ -24,6 +24,7 @@ from services.local.stack import NAMES, Ports, Stack, StackOptions, StartError
 _CALLED: Final = ("registry", "router", "evaluator")
 """What the command calls; it knows the variables CROSSFADE_REGISTRY, CROSSFADE_ROUTER and CROSSFADE_EVALUATOR."""
 
+_LISTEN: Final = "CROSSFADE_LISTEN"
 _OTHER_FOLDER: Final = "choose a folder that can be written, with --data"
 
 
@@ -82,6 +83,10 @@ def _setting(written: str) -> tuple[str, str]:
         meant = f"did you mean {near[0]}? " if near else ""
         raise typer.BadParameter(
             f"no service has a setting {name}: {meant}docs/deployment.md lists all", param_hint="--set"
+        )
+    if name == _LISTEN:
+        raise typer.BadParameter(
+            f"{name} would give all services one address: --port N says where they listen", param_hint="--set"
         )
     return name, value
 

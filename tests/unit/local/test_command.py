@@ -35,6 +35,13 @@ def test_a_misspelt_setting_is_refused_and_the_one_that_is_meant_is_named() -> N
     assert "no service has a setting CROSSFADE_MONITOR_SECOND: did you mean CROSSFADE_MONITOR_SECONDS?" in words
 
 
+def test_one_address_for_all_services_is_refused_and_the_option_that_says_theirs_is_named() -> None:
+    found = invoke("--set", "CROSSFADE_LISTEN=127.0.0.1:9000")
+    words = " ".join(found.output.replace("│", " ").split())
+    assert found.exit_code == 2
+    assert "would give all services one address: --port N says where they listen" in words
+
+
 def test_on_other_ports_it_says_how_the_command_finds_them(tmp_path: Path) -> None:
     assert "export" not in is_up(Ports(), tmp_path)
     assert is_up(Ports(18400, 18500, 18600, 18700), tmp_path).splitlines() == [
