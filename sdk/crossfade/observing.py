@@ -2,7 +2,7 @@
 
 import contextlib
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -128,6 +128,10 @@ def _row(row: Any) -> int:
 
 def _entries(observed: float | Sequence[Any] | Array) -> Sequence[Any] | Array:
     """What was given, or the one entry that was given without a list; a text would be taken letter by letter."""
+    if isinstance(observed, set | frozenset | Mapping):
+        raise TypeError(
+            f"a {type(observed).__name__} does not say which row an entry is about: give a list, row by row"
+        )
     alone = isinstance(observed, str | float | int) or getattr(observed, "ndim", 1) == 0
     return [observed] if alone else observed  # type: ignore[return-value]  # a number is always alone
 

@@ -30,6 +30,12 @@ def test_an_entry_that_is_neither_says_what_to_write(entry: object) -> None:
         observations_of(ANSWER, ["1", entry])
 
 
+@pytest.mark.parametrize("observed", [{"yes", "no"}, {0: "yes", 2: "no"}])
+def test_entries_without_an_order_are_refused(observed: Any) -> None:
+    with pytest.raises(TypeError, match="does not say which row an entry is about: give a list, row by row"):
+        observations_of(ANSWER, observed)
+
+
 def test_more_entries_than_rows_are_a_mistake() -> None:
     with pytest.raises(ValueError, match=r"4 entries for 3 rows"):
         observations_of(ANSWER, [1.0] * 4)
