@@ -55,14 +55,14 @@ class Asked:
         max_parts: of a stream: so many parts at most.
 
     Raises:
-        TypeError: an array's element type is none of the protocol's.
+        TypeError: an array's element type is none of the protocol's, or some of its values are masked.
     """
 
     def __init__(
         self, types: InputTypes, model: str, inputs: Inputs, *, request_id: str = "", max_parts: int | None = None
     ) -> None:
         named = inputs if isinstance(inputs, Mapping) else {"input": inputs}
-        self._given = {name: np.asarray(array) for name, array in named.items()}
+        self._given = {name: _unmasked(name, array) for name, array in named.items()}
         self._types = types
         self._model = model
         self._request_id = request_id
@@ -105,6 +105,13 @@ def advice(reason: str, said: Mapping[str, str]) -> str:
     # The client makes bfloat16 of it.
     wanted = DTYPES.get("FP32" if datatype == BF16 else datatype)
     return "" if wanted is None else f"send {said.get('input') or 'it'} as X.astype({str(wanted)!r})"
+
+
+def _unmasked(name: str, given: Any) -> Array:
+    if np.ma.is_masked(given):
+        # As a plain array it would be sent with whatever lies under the mask.
+        raise TypeError(f"input {name!r} has masked values, which no request can hold: give array.filled(...) of it")
+    return np.asarray(given)
 
 
 def _fitting(array: Array, datatype: str) -> Array | None:

@@ -61,6 +61,8 @@ def to_tensor(value: Any, what: str, float_dtype: torch.dtype | None) -> torch.T
     if isinstance(value, torch.Tensor):
         tensor = value.detach().cpu().clone()
     else:
+        if np.ma.is_masked(value):
+            raise TensorError(f"{what} has masked values, which no tensor has: give array.filled(...) of it")
         array = np.asarray(value)
         # torch takes neither another order of bytes nor rows that stand the other way round.
         array = np.array(array, array.dtype.newbyteorder("="), order="C")

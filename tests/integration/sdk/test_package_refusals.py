@@ -128,6 +128,13 @@ def test_a_nested_tensor_is_refused(tmp_path: Path) -> None:
         package(classifier(), example=rows, to=tmp_path / "m")
 
 
+def test_masked_rows_are_refused(tmp_path: Path) -> None:
+    """What lies under the mask was taken for values: golden rows and profiles were made of it."""
+    rows = np.ma.masked_array(np.ones((2, 4)), [[False, True, False, False]] * 2)
+    with pytest.raises(PackageError, match=r"input 'input' has masked values, .* give array.filled\(...\) of it"):
+        package(classifier(), example=rows, to=tmp_path / "m")
+
+
 def test_weights_that_need_a_pickle_are_refused(tmp_path: Path) -> None:
     module = nn.Linear(4, 3)
     module.weight = nn.Parameter(_subclass(torch.ones(3, 4)), requires_grad=False)

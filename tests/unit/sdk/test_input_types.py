@@ -65,6 +65,14 @@ def test_what_was_chosen_or_would_change_is_left(given: Any, takes: str) -> None
     assert sent(asked) == before
 
 
+def test_what_is_masked_is_not_sent_as_if_it_were_not() -> None:
+    rows = np.ma.masked_array([[0.1, -9999.0]], [[False, True]])
+    with pytest.raises(TypeError, match=r"^input 'input' has masked values, .* give array.filled\(...\) of it$"):
+        Asked(InputTypes(), "churn", rows)
+    assert sent(Asked(InputTypes(), "churn", rows.filled(np.nan))) == ["FP64"]
+    assert sent(Asked(InputTypes(), "churn", np.ma.masked_array([[0.1]]))) == ["FP64"]
+
+
 def test_other_refusals_correct_nothing() -> None:
     asked = Asked(InputTypes(), "churn", [[0.1]])
     assert not asked.corrected("INPUT_SHAPE", FP32)
