@@ -13,7 +13,7 @@ from registry.service.lane_actions import LaneService
 from registry.service.retention import RetentionService
 from registry.service.undisturbed import Undisturbed
 from services.common.clock import Clock
-from services.common.errors import AbortedError, CrossfadeError, FailedPreconditionError
+from services.common.errors import AbortedError, CrossfadeError, DeadlineExceededError, UnavailableError
 
 _DEADLINE_SECONDS: Final = 20.0
 _FORGET_SECONDS: Final = 60.0
@@ -85,15 +85,15 @@ class Upkeep:
             # Others were faster, so the database is there, and so were the leases.
             self._log.debug("upkeep is tried again", reason=error.message)
             self._lost = False
-        except FailedPreconditionError as error:
-            # Of one model; the database is there.
-            self._log.warning("upkeep is held up", reason=error.message)
-            self._lost = False
-        except CrossfadeError as error:
+        except (UnavailableError, DeadlineExceededError) as error:
             self._instances.lost_sight()
             if not self._lost:
                 self._log.warning("no upkeep: the database does not answer", reason=error.message)
             self._lost = True
+        except CrossfadeError as error:
+            # Of one model; the database is there.
+            self._log.warning("upkeep is held up", reason=error.message)
+            self._lost = False
         else:
             if self._lost:
                 self._log.info("upkeep goes on")
@@ -105,6 +105,8 @@ class Upkeep:
             await self._offload.call(work)
         except CrossfadeError as error:
             return error
+        except Exception as error:  # noqa: BLE001 - the rest of the round, and the next one, have nothing to do with it
+            self._log.error("something cannot be kept up", exc_info=error)
         return None
 
     async def forget(self) -> None:

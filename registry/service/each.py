@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from services.common.errors import AbortedError, FailedPreconditionError
+from services.common.errors import DeadlineExceededError, UnavailableError
 
 T = TypeVar("T")
 
@@ -12,13 +12,17 @@ def for_each(things: Iterable[T], work: Callable[[T], object]) -> None:
     """Does the work for each.
 
     Raises:
-        FailedPreconditionError, AbortedError: that of the first which could not be done, when all others are.
+        UnavailableError, DeadlineExceededError: at once, since no other could be done either.
+        Exception: that of the first which could not be done, when all others are. It may be a defect of ours, or what
+            somebody did to the rows of one model.
     """
-    failure: FailedPreconditionError | AbortedError | None = None
+    failure: Exception | None = None
     for thing in things:
         try:
             work(thing)
-        except (FailedPreconditionError, AbortedError) as error:
+        except (UnavailableError, DeadlineExceededError):
+            raise
+        except Exception as error:  # noqa: BLE001 - told to the caller, after the others had their turn
             failure = failure or error
     if failure is not None:
         raise failure

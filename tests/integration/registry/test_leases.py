@@ -31,6 +31,28 @@ async def test_a_lease_expires(start: Start) -> None:
     assert await arms(registry) == {"stable": 2}
 
 
+async def test_a_model_that_cannot_be_read_keeps_no_other_models_lease_from_its_end(
+    start: Start, shared_database: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    clock = ManualClock()
+    registry = await ticking(start, clock)
+    workers = []
+    for model in ("a", "b", "c"):
+        await registry.create(model)
+        await registry.publish(model)
+        workers.append(registry.worker(model))
+        await workers[-1].ready("v1")
+    # Whoever comes first in the sweep, another one comes after it.
+    shared_database.execute("UPDATE lanes SET loaded = 'no list' WHERE model = 'b'")
+    clock.advance(15)
+    for _ in range(2):
+        await registry.app.upkeep.once()
+    assert [one.instance_id for one in await listed(registry)] == [workers[1].instance_id]
+    shared_database.execute("UPDATE lanes SET loaded = '[]' WHERE model = 'b'")
+    await registry.app.upkeep.once()
+    assert await listed(registry) == []
+
+
 async def test_a_report_that_comes_too_late_lets_no_lease_last_longer(start: Start) -> None:
     clock = ManualClock()
     registry = await ticking(start, clock)

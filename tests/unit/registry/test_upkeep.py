@@ -8,7 +8,7 @@ import pytest
 
 from registry.offload import Offload
 from registry.upkeep import Upkeep
-from services.common.errors import AbortedError, CrossfadeError, FailedPreconditionError, UnavailableError
+from services.common.errors import AbortedError, FailedPreconditionError, NotFoundError, UnavailableError
 from services.common.telemetry.logs import make_log
 from tests.fakes.clock import ManualClock
 from tests.support.wait import until
@@ -22,7 +22,7 @@ class House:
     def __init__(self) -> None:
         self.sweeping = threading.Event()
         self.answer = threading.Event()
-        self.fails: dict[str, CrossfadeError] = {}
+        self.fails: dict[str, Exception] = {}
         self.done: list[str] = []
         self.answers: list[bool] = []
         self.times_lost = 0
@@ -91,16 +91,28 @@ async def test_one_failure_leaves_the_other_work_to_be_done(fails: tuple[str, ..
     house.offload.close()
 
 
+async def test_what_nobody_expected_of_the_sweep_leaves_the_other_work_to_be_done() -> None:
+    house = House()
+    house.answer.set()
+    house.fails = {"sweep": KeyError("one model's lane names what is not there")}
+    await house.upkeep.once()
+    assert house.done == ["sweep", "expire"]
+    assert house.answers == [True]
+    house.offload.close()
+
+
 @pytest.mark.parametrize(
     ("error", "lost"),
     [
         (AWAY, 1),
         (AbortedError("CHANGED", "others were faster"), 0),
         (FailedPreconditionError("LEDGER_DAMAGED", "one model is held up"), 0),
+        (NotFoundError("MODEL_NOT_FOUND", "one model's row is gone"), 0),
+        (KeyError("one model's lane names what is not there"), 0),
     ],
 )
 async def test_leases_get_their_length_anew_after_the_database_was_away_and_only_then(
-    error: CrossfadeError, lost: int
+    error: Exception, lost: int
 ) -> None:
     house = House()
     house.answer.set()
