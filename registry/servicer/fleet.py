@@ -110,7 +110,7 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
         kind = enum_name(resources_pb2.InstanceKind.DESCRIPTOR, instance.kind)
         require_role(current_principal(), Role(kind.lower()), f"report a {kind}")
         report = Report(
-            instance_id=instance.instance_id,
+            instance_id=fleet_validation.instance_id(instance.instance_id),
             kind=InstanceKind(kind),
             address=instance.address,
             serving=tuple(views.serving_from_proto(serving) for serving in instance.serving),

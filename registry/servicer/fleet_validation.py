@@ -25,13 +25,22 @@ def instance_kind(value: resources_pb2.InstanceKind.ValueType) -> str:
     return enum_name(resources_pb2.InstanceKind.DESCRIPTOR, value) if value else ""
 
 
+def instance_id(value: str) -> str:
+    """A process's UUID in its usual form: one process is one instance, and pages of lists begin after ids.
+
+    Raises:
+        InvalidArgumentError: FIELD_INVALID.
+    """
+    try:
+        return str(uuid.UUID(value))
+    except ValueError as error:
+        raise refuse("instance.instance_id", f"{value!r} is not a UUID") from error
+
+
 def report(request: service_pb2.ReportInstanceRequest) -> float:
     """Checks a process's report; answers the length of its lease in seconds."""
     instance = request.instance
-    try:
-        uuid.UUID(instance.instance_id)
-    except ValueError as error:
-        raise refuse("instance.instance_id", f"{instance.instance_id!r} is not a UUID") from error
+    instance_id(instance.instance_id)
     if instance.kind not in resources_pb2.InstanceKind.values()[1:]:
         raise refuse("instance.kind", "is required: ROUTER, WORKER or EVALUATOR")
     if not _ADDRESS.match(instance.address):

@@ -52,6 +52,21 @@ async def test_instances_are_listed(registry: Registry) -> None:
     assert (await refused(registry.stub.ReportInstance(wrong))).field == "instance.instance_id"
 
 
+async def test_an_id_in_another_spelling_is_the_same_process(registry: Registry) -> None:
+    ids = sorted(new_id() for _ in range(2))
+    for spelt in (*ids, ids[0].upper(), f"{{{ids[0]}}}", ids[1].replace("-", ""), "-" * 10_000 + ids[1]):
+        worker = registry.worker()
+        worker.instance_id = spelt
+        await worker.report()
+    request = service_pb2.ListInstancesRequest(page_size=1)
+    found = []
+    for _ in ids:
+        page = await registry.stub.ListInstances(request)
+        found += [one.instance_id for one in page.instances]
+        request.page_token = page.next_page_token
+    assert (found, request.page_token) == (ids, "")
+
+
 def _list(values: Iterable[resources_pb2.Serving]) -> list[resources_pb2.Serving]:
     return sorted(values, key=lambda one: (one.model, one.version, one.traffic))
 
