@@ -41,6 +41,9 @@ _FIRST_SECONDS: Final = 0.02
 _LONGEST_SECONDS: Final = 1.0
 _TURN_SECONDS: Final = 1.0
 """How long a writer waits for the one before it."""
+_SAME_EVENT: Final = 3
+"""Attempts in a row that find one event in their way: who writes first has committed it, with the model's next number,
+before the next attempt reads."""
 
 
 def backoff(attempt: int, uniform: Callable[[float, float], float]) -> float:
@@ -109,7 +112,7 @@ class SqlUnitOfWork:
 
         Raises:
             AbortedError: CONTENTION after 8 attempts.
-            FailedPreconditionError: LEDGER_BROKEN, an event was put in beside the Registry.
+            FailedPreconditionError: LEDGER_BROKEN after 3 of them, an event was put in beside the Registry.
             UnavailableError: DATABASE_UNAVAILABLE.
             DeadlineExceededError: the caller's time is over.
         """
@@ -154,7 +157,7 @@ class SqlUnitOfWork:
     ) -> T:
         failure = Failure.RETRY
         cause: Exception | None = None
-        keys = set[str]()
+        keys: list[str] = []
         for attempt in range(ATTEMPTS):
             if attempt:
                 pause = backoff(attempt - 1, self._uniform)
@@ -169,11 +172,12 @@ class SqlUnitOfWork:
                 return self._once(work, access)
             except DATABASE_ERRORS as error:
                 failure, cause = classify(error), error
-                keys.add(taken(error))
                 if failure is Failure.DEFECT:
                     raise
                 if failure is Failure.UNAVAILABLE:
                     raise _unavailable(sqlstate(error)) from error
+                keys.append(taken(error))
+                _check_ledger(keys)
             finally:
                 if my_turn:
                     self._turn.release()
@@ -181,7 +185,6 @@ class SqlUnitOfWork:
             if sqlstate(cause) == UNCATEGORIZED:
                 self._on_riddle(str(cause))
             raise _unavailable() from cause
-        _check_ledger(keys)
         raise AbortedError(
             "CONTENTION",
             f"{ATTEMPTS} attempts lost to concurrent changes; read the state and try again",
@@ -230,7 +233,7 @@ class _Story:
     outcome: str = "DEFECT"
 
 
-def _check_ledger(keys: set[str]) -> None:
+def _check_ledger(keys: Sequence[str]) -> None:
     """Tells an event that nobody can write from one that others wrote first: those have another number each time.
 
     Args:
@@ -239,7 +242,8 @@ def _check_ledger(keys: set[str]) -> None:
     Raises:
         FailedPreconditionError: LEDGER_BROKEN.
     """
-    key = keys.pop() if len(keys) == 1 else ""
+    same = set(keys[-_SAME_EVENT:])
+    key = same.pop() if len(keys) >= _SAME_EVENT and len(same) == 1 else ""
     if key.startswith(f"{events.primary_key.name}: "):
         raise FailedPreconditionError(
             "LEDGER_BROKEN",

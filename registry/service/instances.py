@@ -14,9 +14,17 @@ from registry.service.each import for_each
 from registry.service.lanes import ModelChange, commit, open_lane, require_model
 from registry.service.leases import LeaseWatch
 from services.common.clock import Clock, recordable
-from services.common.errors import FailedPreconditionError, PermissionDeniedError
+from services.common.errors import (
+    AbortedError,
+    DeadlineExceededError,
+    FailedPreconditionError,
+    PermissionDeniedError,
+    UnavailableError,
+)
 
 _SWEEP_BATCH: Final = 100
+_NO_MODEL: Final = ""
+"""No model has this id: of a report, the lease alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +120,7 @@ class InstanceService:
             As `renew`.
 
         Raises:
-            FailedPreconditionError: INSTANCE_KIND.
+            FailedPreconditionError: INSTANCE_KIND; LEDGER_BROKEN, of one model, whose part of it alone is not taken.
             PermissionDeniedError: INSTANCE_OWNER.
         """
         now = recordable(self._clock.now())
@@ -120,10 +128,38 @@ class InstanceService:
             self._unit_of_work.run(lambda tx: self._leave(tx, report, now), deadline=deadline, exclusive=True)
             return now, self._revision()
         instance = _instance(report, now, now + report.ttl, report.digest)
-        taken = self._unit_of_work.run(
-            lambda tx: self._change(tx, instance, report.serving, now), deadline=deadline, exclusive=True
-        )
+        work = partial(self._change, instance, report.serving, now, None)
+        try:
+            taken = self._unit_of_work.run(work, deadline=deadline, exclusive=True)
+        except (AbortedError, UnavailableError, DeadlineExceededError, PermissionDeniedError):
+            raise
+        except Exception:  # noqa: BLE001 - raised again by the model that it is of
+            taken = self._change_apart(instance, report.serving, now, deadline)
         return self._noted(instance) if taken else (instance.expires, self._revision())
+
+    def _change_apart(self, instance: Instance, reported: Iterable[Serving], now: float, deadline: float) -> bool:
+        """Takes what is reported of each model by itself.
+
+        A model that cannot be changed, for its ledger or another row of it was damaged, takes no lease and no readiness
+        from the others that a Worker serves, nor the addresses of its own that are known.
+
+        Raises:
+            Exception: that of the first model whose part could not be taken, when all others are.
+        """
+        # The next report is none that was taken before, and is tried as a whole again.
+        part = replace(instance, digest="")
+
+        def take(model: str) -> bool:
+            work = partial(self._change, part, reported, now, model)
+            return self._unit_of_work.run(work, deadline=deadline, exclusive=True)
+
+        if not take(_NO_MODEL):
+            return False
+        known = self._unit_of_work.run(
+            lambda tx: tx.fleet.placements_on((instance.instance_id,)), deadline=deadline, read_only=True
+        )
+        for_each(sorted({one.model for one in {*reported} ^ {one.serving for one in known}}), take)
+        return True
 
     def _noted(self, instance: Instance) -> tuple[float, int]:
         self._leases.note(instance.instance_id, instance.reported)
@@ -169,10 +205,16 @@ class InstanceService:
             placements = tx.fleet.placements_on((read.instance_id,))
             self._take(tx, instance, [one.serving for one in placements], now)
 
-    def _take(self, tx: Transaction, instance: Instance, reported: Iterable[Serving], now: float) -> None:
-        old = tx.fleet.placements_on((instance.instance_id,))
+    def _take(
+        self, tx: Transaction, instance: Instance, reported: Iterable[Serving], now: float, only: str | None = None
+    ) -> None:
+        """Takes what is reported, or what is of one model alone."""
+        old = [one for one in tx.fleet.placements_on((instance.instance_id,)) if only in (None, one.serving.model)]
+        reported = [one for one in reported if only in (None, one.model)]
         before = {one.serving.key: one for one in old}
         placements, recheck = settle(instance.instance_id, reported, before, now=now, debounce=self._debounce)
+        if only is not None and instance.recheck is not None:
+            recheck = instance.recheck if recheck is None else min(instance.recheck, recheck)
         tx.fleet.put_instance(replace(instance, recheck=recheck))
         kept = {one.serving.key for one in placements}
         gone = [one for one in old if one.serving.key not in kept]
@@ -181,14 +223,17 @@ class InstanceService:
         tx.fleet.put_placements(changed)
         self._follow(tx, {one.serving.model for one in (*gone, *changed)}, now)
 
-    def _change(self, tx: Transaction, instance: Instance, reported: Iterable[Serving], now: float) -> bool:
+    def _change(
+        self, instance: Instance, reported: Iterable[Serving], now: float, only: str | None, tx: Transaction
+    ) -> bool:
         known = tx.fleet.instance(instance.instance_id)
         _check_kind(known, instance.kind)
         _check_owner(known, instance.owner)
         # One that was on its way for so long that a later one, by another replica, was taken first says what was.
         if known is not None and 0 < instance.sequence < known.sequence and not _of_another(known, instance.owner):
             return False
-        self._take(tx, instance, reported, now)
+        pending = None if known is None or only is None else known.recheck
+        self._take(tx, replace(instance, recheck=pending), reported, now, only)
         return True
 
     def _leave(self, tx: Transaction, report: Report, now: float) -> None:

@@ -1,7 +1,9 @@
-"""An event that somebody altered in the database is listed all the same, and named when the log is verified."""
+"""An event that somebody altered in the database is listed all the same, and named when the log is verified; one that
+was put in holds up its model and no other."""
 
 from collections.abc import Awaitable, Callable
 
+import psycopg
 from sqlalchemy import func, select, update
 
 from crossfade import ledger
@@ -10,7 +12,20 @@ from crossfade.registry.v1 import resources_pb2, service_pb2
 from registry.database.engine import open_engine, parse_url
 from registry.database.ledger import UNREADABLE
 from registry.database.tables import events
-from tests.integration.registry.harness import Registry
+from tests.fakes.clock import ManualClock
+from tests.integration.registry.harness import (
+    CONTROL,
+    FAILED,
+    LIVE,
+    LOADING,
+    READY,
+    FakeWorker,
+    Registry,
+    Start,
+    plan,
+    refused,
+)
+from tests.integration.registry.leased import listed, ticking
 
 FLIPS = (0x01, 0x02, 0x08, 0x80)
 
@@ -63,3 +78,57 @@ async def test_whichever_byte_of_the_evidence_is_altered_the_event_is_named(regi
     with engine.connect() as connection:
         assert connection.execute(select(func.count()).select_from(events)).scalar_one() == len(await registry.events())
     engine.dispose()
+
+
+def serve(worker: FakeWorker, model: str, state: "resources_pb2.ServingState.ValueType") -> None:
+    """What a Worker is to report of v1 of a model besides its own."""
+    worker.serving[model, LIVE] = resources_pb2.Serving(
+        model=model, version="v1", traffic=LIVE, address=f"127.0.0.1:{9100 + ord(model)}", state=state
+    )
+
+
+async def served(registry: Registry) -> dict[str, int]:
+    """The stable versions' addresses, counted."""
+    return {lane.model: len(lane.arms[-1].endpoints) for lane in await registry.routes()}
+
+
+async def test_a_ledger_that_cannot_be_written_takes_no_worker_from_any_model(
+    start: Start, shared_database: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    clock = ManualClock()
+    registry = await ticking(start, clock, readiness_debounce_seconds=3.0)
+    for model in ("a", "b", "c", "d"):
+        await registry.create(model)
+        await registry.publish(model)
+    known, new = registry.worker("b"), registry.worker("b")
+    for worker in (known, new):
+        worker.set("v1")
+        for model in ("a", "c", "d"):
+            serve(worker, model, READY)
+    await known.report()
+    assert await served(registry) == dict.fromkeys("abcd", 1)
+    await registry.publish("b", rollout=plan(500))
+    shared_database.execute(
+        "INSERT INTO events SELECT model, sequence + 1, segment, version, rollout, type, time, actor, reason, "
+        "revision, outcome, hash, hash FROM events WHERE model = 'b' ORDER BY sequence DESC LIMIT 1"
+    )
+    for worker in (known, new):
+        # The rollout would begin, which is an event.
+        worker.set("v2")
+        worker.set("v1", READY, CONTROL)
+    serve(known, "a", LOADING)
+    serve(known, "c", FAILED)
+    del known.serving["d", LIVE]
+    # Of b what was known before, and of the others what each Worker says.
+    for addresses_of_a in (2, 1):
+        for worker in (known, new):
+            assert (await refused(worker.report())).reason == "LEDGER_BROKEN"
+        assert await served(registry) == {"a": addresses_of_a, "b": 1, "c": 1, "d": 1}
+        clock.advance(10)
+        await registry.app.upkeep.once()
+    assert {one.instance_id for one in await listed(registry)} == {known.instance_id, new.instance_id}
+    shared_database.execute("DELETE FROM events WHERE hash = previous_hash")
+    for worker in (known, new):
+        await worker.report()
+    assert await served(registry) == {"a": 1, "b": 2, "c": 1, "d": 1}
+    assert (await registry.rollout(1, "b")).state == resources_pb2.ROLLOUT_STATE_RUNNING

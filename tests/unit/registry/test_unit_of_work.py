@@ -85,8 +85,10 @@ def event_taken(sequence: int) -> Taken:
     return Taken("events_pk", f"Key (model, sequence)=(m, {sequence}) already exists.")
 
 
-def run(failures: Iterable[psycopg.Error], on_riddle: Callable[[str], None] = lambda said: None) -> None:
-    """Runs a transaction that fails in these ways, to its last attempt."""
+def run(
+    failures: Iterable[psycopg.Error], on_riddle: Callable[[str], None] = lambda said: None, attempts: int = ATTEMPTS
+) -> None:
+    """Runs a transaction that fails in these ways, in so many attempts."""
     clock, engine = ManualClock(), Failing(failures)
     unit = SqlUnitOfWork(
         cast("Engine", engine), clock, lambda revision: None, on_riddle=on_riddle, sleep=lambda seconds: None
@@ -94,7 +96,7 @@ def run(failures: Iterable[psycopg.Error], on_riddle: Callable[[str], None] = la
     try:
         unit.run(lambda transaction: None, deadline=clock.monotonic() + 10.0)
     finally:
-        assert engine.connections == ATTEMPTS
+        assert engine.connections == attempts
 
 
 def test_what_the_database_has_no_code_for_is_tried_again_and_told() -> None:
@@ -110,7 +112,7 @@ def test_what_the_database_has_no_code_for_is_tried_again_and_told() -> None:
 
 def test_an_event_that_stands_in_the_way_for_good_is_told_from_contention() -> None:
     with pytest.raises(FailedPreconditionError, match=r"\(m, 7\) already exists.*events verify MODEL") as caught:
-        run(event_taken(7) for _ in itertools.count())
+        run((event_taken(number) for number in itertools.chain((5, 5, 6), itertools.repeat(7))), attempts=6)
     assert caught.value.reason == "LEDGER_BROKEN"
 
 
