@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import psycopg
-from sqlalchemy import create_engine
-from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import URL, Engine, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError
+
+from registry.database.failures import NO_CHANGES
 
 DRIVER: Final = "cockroachdb+psycopg"
 _ACCEPTED: Final = frozenset({DRIVER, "cockroachdb", "postgresql", "postgres"})
@@ -70,7 +72,7 @@ def parse_url(text: str) -> URL:
 
 def open_engine(url: URL, connections: int) -> Engine:
     """An engine with at most `connections` connections; none is opened yet."""
-    return create_engine(
+    engine = create_engine(
         url,
         isolation_level="SERIALIZABLE",
         pool_size=connections,
@@ -81,3 +83,15 @@ def open_engine(url: URL, connections: int) -> Engine:
         pool_use_lifo=True,
         connect_args={**_CONNECT, "cursor_factory": _Cursor},
     )
+    event.listen(engine, "handle_error", _let_go)
+    return engine
+
+
+def _let_go(context: ExceptionContext) -> None:
+    """Lets go of connections to a hot standby, which a pool would keep for half an hour after a failover."""
+    cause, connection = context.original_exception, context.connection
+    if not isinstance(cause, psycopg.Error) or cause.sqlstate not in NO_CHANGES or connection is None:
+        return
+    session = connection.connection.dbapi_connection
+    if isinstance(session, psycopg.Connection) and session.info.parameter_status("in_hot_standby") == "on":
+        context.is_disconnect = True

@@ -36,6 +36,10 @@ NO_TABLES: Final = frozenset({"3D000", UNDEFINED_TABLE})
 NO_RIGHTS: Final = "42501"
 _STATEMENT_TIMEOUT: Final = "57014"
 _READ_ONLY: Final = "25006"
+_NOT_SUPPORTED: Final = "0A000"
+NO_CHANGES: Final = frozenset({_READ_ONLY, _NOT_SUPPORTED})
+"""What a hot standby answers to a change, and to whatever is to be serialized. The engine lets go of connections to it,
+as failovers leave them: the next may be to the server that takes changes. On any other a statement is ours to mend."""
 _UNAVAILABLE: Final = NO_TABLES | {NO_RIGHTS, _STATEMENT_TIMEOUT, _READ_ONLY}
 _CONNECTION_ERRORS: Final = (exc.OperationalError, exc.InterfaceError, pg.OperationalError, pg.InterfaceError)
 
@@ -59,6 +63,8 @@ def classify(error: Exception) -> Failure:
         lost = invalidated or isinstance(error, _CONNECTION_ERRORS)
         return Failure.LOST if lost else Failure.DEFECT
     if state in _LOST or state.startswith("08"):
+        return Failure.LOST
+    if state in NO_CHANGES and isinstance(error, exc.DBAPIError) and error.connection_invalidated:
         return Failure.LOST
     if state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE:
         return Failure.UNAVAILABLE

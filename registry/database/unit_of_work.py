@@ -13,6 +13,7 @@ from sqlalchemy.engine import Engine
 from registry.database.failures import (
     DATABASE_ERRORS,
     DISK_FULL,
+    NO_CHANGES,
     NO_RIGHTS,
     NO_TABLES,
     UNCATEGORIZED,
@@ -184,7 +185,7 @@ class SqlUnitOfWork:
         if failure is Failure.LOST:
             if sqlstate(cause) == UNCATEGORIZED:
                 self._on_riddle(str(cause))
-            raise _unavailable() from cause
+            raise _unavailable(sqlstate(cause)) from cause
         raise AbortedError(
             "CONTENTION",
             f"{ATTEMPTS} attempts lost to concurrent changes; read the state and try again",
@@ -257,6 +258,8 @@ def _unavailable(state: str | None = None) -> UnavailableError:
     what = "does not answer"
     if state == DISK_FULL:
         what = "has no room left: make some, and go on"
+    elif state in NO_CHANGES:
+        what = "takes no changes: it is a standby or was made read-only, and its operator is to look at that"
     elif state in NO_TABLES:
         what = "has no tables of a Registry: its operator puts it back, or is to run `crossfade registry migrate`"
     elif state == NO_RIGHTS:

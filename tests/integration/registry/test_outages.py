@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -87,6 +88,60 @@ async def test_a_database_that_is_killed_and_started_again(
     assert await registry.promote(rollout, request_id=request_id) == promoted
     await registry.publish()
     verify(await registry.model(), reversed(await registry.events()))
+
+
+def _copy(folder: Path, to: Path) -> None:
+    """Copies what a server that is down has left, its owner too."""
+    subprocess.run(["cp", "-a", folder, to], check=True)
+
+
+def _stand_by(folder: Path) -> None:
+    """Has a server that is down start as a hot standby, which waits for others to tell it what it was to write."""
+    (folder / "data" / "standby.signal").touch()
+
+
+async def test_a_standby_changes_nothing_until_it_is_the_one(
+    durable: tuple[Postgres, Proxy], start: Start, tmp_path: Path
+) -> None:
+    server, proxy = durable
+    registry = await start(database=proxy.url(server.url("kept")))
+    await registry.create()
+
+    server.stop()
+    _stand_by(tmp_path / "postgres")
+    server.start()
+    proxy.retarget(server.url("kept"))
+    for call in (registry.create("n"), registry.model()):
+        said = await refused(call)
+        assert (said.code, said.reason) == ("UNAVAILABLE", "DATABASE_UNAVAILABLE")
+        assert "takes no changes: it is a standby" in said.message
+    await until_async(lambda: answers(registry, health_pb2.HealthCheckResponse.NOT_SERVING), seconds=30)
+
+    with server.connect() as connection:
+        connection.execute("SELECT pg_promote()")
+    await registry.create("n")
+    await until_async(lambda: answers(registry, health_pb2.HealthCheckResponse.SERVING), seconds=30)
+
+
+async def test_connections_to_a_standby_are_let_go(
+    durable: tuple[Postgres, Proxy], start: Start, tmp_path: Path
+) -> None:
+    server, proxy = durable
+    registry = await start(database=proxy.url(server.url("kept")))
+    await registry.create()
+
+    server.stop()
+    _copy(tmp_path / "postgres", tmp_path / "primary")
+    _stand_by(tmp_path / "postgres")
+    server.start()
+    proxy.retarget(server.url("kept"))
+    assert "takes no changes" in (await refused(registry.create("n"))).message
+    # The address is the other one's from now on, and the standby stays up, with every connection.
+    with Postgres(tmp_path / "primary") as primary:
+        proxy.retarget(primary.url("kept"))
+        await registry.create("n")
+        await until_async(lambda: answers(registry, health_pb2.HealthCheckResponse.SERVING), seconds=30)
+        assert [one.type for one in await registry.events("n")] == ["MODEL_CREATED"]
 
 
 async def test_a_statement_that_finds_no_room(

@@ -27,7 +27,9 @@ from tests.support.cockroach import Uncategorized
         (pg.DiskFull(), Failure.UNAVAILABLE),
         (pg.TooManyConnections(), Failure.UNAVAILABLE),
         (pg.QueryCanceled(), Failure.UNAVAILABLE),
+        (pg.ReadOnlySqlTransaction(), Failure.UNAVAILABLE),
         (pg.CheckViolation(), Failure.DEFECT),
+        (pg.FeatureNotSupported(), Failure.DEFECT),
         (Uncategorized(), Failure.LOST),
         (pg.InternalError_(), Failure.DEFECT),
         (pg.UndefinedTable(), Failure.UNAVAILABLE),
@@ -39,6 +41,11 @@ def test_classify(cause: psycopg.Error, failure: Failure) -> None:
     kind = exc.OperationalError if isinstance(cause, psycopg.OperationalError) else exc.DBAPIError
     assert classify(kind("SELECT 1", {}, cause)) is failure
     assert classify(cause) is failure
+
+
+@pytest.mark.parametrize("cause", [pg.FeatureNotSupported(), pg.ReadOnlySqlTransaction()])
+def test_a_connection_to_a_standby_that_was_let_go_is_lost(cause: psycopg.Error) -> None:
+    assert classify(exc.DBAPIError("SELECT 1", {}, cause, connection_invalidated=True)) is Failure.LOST
 
 
 def test_a_full_pool_is_unavailable() -> None:
