@@ -16,6 +16,8 @@ from services.common.clock import Clock
 from services.common.errors import AbortedError, CrossfadeError, DeadlineExceededError, UnavailableError
 
 _DEADLINE_SECONDS: Final = 20.0
+_SILENT_SECONDS: Final = 30.0
+"""The database ends a statement that takes longer, unless it stands still: then nothing ends and nothing fails."""
 _FORGET_SECONDS: Final = 60.0
 _UNDISTURBED_SECONDS: Final = 3600.0
 """For so long the clocks have gone on before anything is forgotten."""
@@ -32,8 +34,9 @@ class Upkeep:
         offload: runs the transactions.
         clock: the time.
         log: gets a line when the database is lost and found.
-        on_database: told after each round whether the database answered.
+        on_database: told after each round whether the database answered, and amid one that it does not.
         sweep_seconds: time between two sweeps.
+        silent_seconds: for so long a database that answers may not have done so.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Upkeep:
         on_database: Callable[[bool], Awaitable[None]],
         *,
         sweep_seconds: float,
+        silent_seconds: float = _SILENT_SECONDS,
     ) -> None:
         self._instances = instances
         self._lanes = lanes
@@ -58,6 +62,7 @@ class Upkeep:
         self._log = log
         self._on_database = on_database
         self._sweep_seconds = sweep_seconds
+        self._silent_seconds = silent_seconds
         self._lost = False
 
     async def run(self) -> None:
@@ -86,10 +91,7 @@ class Upkeep:
             self._log.debug("upkeep is tried again", reason=error.message)
             self._lost = False
         except (UnavailableError, DeadlineExceededError) as error:
-            self._instances.lost_sight()
-            if not self._lost:
-                self._log.warning("no upkeep: the database does not answer", reason=error.message)
-            self._lost = True
+            self._lose(error.message)
         except CrossfadeError as error:
             # Of one model; the database is there.
             self._log.warning("upkeep is held up", reason=error.message)
@@ -101,13 +103,26 @@ class Upkeep:
         await self._on_database(not self._lost)
 
     async def _try(self, work: Callable[[], object]) -> CrossfadeError | None:
+        call = asyncio.create_task(self._offload.call(work))
         try:
-            await self._offload.call(work)
+            await asyncio.wait((call,), timeout=self._silent_seconds)
+            if not call.done():
+                self._lose(f"nothing was heard of it for {self._silent_seconds:g} s")
+                await self._on_database(False)
+            await call
         except CrossfadeError as error:
             return error
         except Exception as error:  # noqa: BLE001 - the rest of the round, and the next one, have nothing to do with it
             self._log.error("something cannot be kept up", exc_info=error)
+        finally:
+            call.cancel()
         return None
+
+    def _lose(self, reason: str) -> None:
+        self._instances.lost_sight()
+        if not self._lost:
+            self._log.warning("no upkeep: the database does not answer", reason=reason)
+        self._lost = True
 
     async def forget(self) -> None:
         """One round of forgetting."""

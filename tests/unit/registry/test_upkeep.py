@@ -19,7 +19,7 @@ AWAY = UnavailableError("DATABASE_UNAVAILABLE", "the database does not answer")
 class House:
     """Upkeep of things that fail as a test wants; the database is asked on a thread, as by the Registry."""
 
-    def __init__(self) -> None:
+    def __init__(self, silent_seconds: float = 30.0) -> None:
         self.sweeping = threading.Event()
         self.answer = threading.Event()
         self.fails: dict[str, Exception] = {}
@@ -39,6 +39,7 @@ class House:
             make_log("test", "critical"),
             self._heard,
             sweep_seconds=0.0,
+            silent_seconds=silent_seconds,
         )
 
     def sweep(self, *, deadline: float) -> None:
@@ -75,6 +76,19 @@ async def test_it_ends_while_the_database_is_away() -> None:
     await asyncio.wait({running}, timeout=5.0)
     house.answer.set()
     assert running.cancelled()
+    house.offload.close()
+
+
+async def test_a_database_that_says_nothing_does_not_answer() -> None:
+    """A server that stands still ends no statement, however long that takes."""
+    house = House(silent_seconds=0.01)
+    running = asyncio.create_task(house.upkeep.once())
+    await until(lambda: bool(house.answers))
+    assert (house.answers, house.times_lost, running.done()) == ([False], 1, False)
+    house.answer.set()
+    await running
+    assert house.answers[-1]
+    assert house.done == ["sweep", "expire"]
     house.offload.close()
 
 
