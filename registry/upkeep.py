@@ -14,10 +14,12 @@ from registry.service.retention import RetentionService
 from registry.service.undisturbed import Undisturbed
 from services.common.clock import Clock
 from services.common.errors import AbortedError, CrossfadeError, DeadlineExceededError, UnavailableError
+from services.common.text import fitting
 
 _DEADLINE_SECONDS: Final = 20.0
 _SILENT_SECONDS: Final = 30.0
 """The database ends a statement that takes longer, unless it stands still: then nothing ends and nothing fails."""
+_SAID_CHARACTERS: Final = 1_000
 _FORGET_SECONDS: Final = 60.0
 _UNDISTURBED_SECONDS: Final = 3600.0
 """For so long the clocks have gone on before anything is forgotten."""
@@ -91,7 +93,7 @@ class Upkeep:
             self._log.debug("upkeep is tried again", reason=error.message)
             self._lost = False
         except (UnavailableError, DeadlineExceededError) as error:
-            self._lose(error.message)
+            self._lose(error.message, error.__cause__)
         except CrossfadeError as error:
             # Of one model; the database is there.
             self._log.warning("upkeep is held up", reason=error.message)
@@ -118,10 +120,12 @@ class Upkeep:
             call.cancel()
         return None
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, reason: str, cause: BaseException | None = None) -> None:
         self._instances.lost_sight()
         if not self._lost:
-            self._log.warning("no upkeep: the database does not answer", reason=reason)
+            # Callers are not told why, and whoever looks after the database has to know.
+            said = "" if cause is None else fitting(str(getattr(cause, "orig", cause)), _SAID_CHARACTERS)
+            self._log.warning("no upkeep: the database does not answer", reason=reason, said=said)
         self._lost = True
 
     async def forget(self) -> None:

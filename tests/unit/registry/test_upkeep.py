@@ -5,11 +5,13 @@ import threading
 from typing import Any
 
 import pytest
+import structlog
+from sqlalchemy.exc import OperationalError
+from structlog.testing import LogCapture
 
 from registry.offload import Offload
 from registry.upkeep import Upkeep
 from services.common.errors import AbortedError, FailedPreconditionError, NotFoundError, UnavailableError
-from services.common.telemetry.logs import make_log
 from tests.fakes.clock import ManualClock
 from tests.support.wait import until
 
@@ -27,6 +29,7 @@ class House:
         self.answers: list[bool] = []
         self.times_lost = 0
         unused: Any = None
+        self.lines = LogCapture()
         self.offload = Offload(unused, 2, "upkeep")
         me: Any = self
         self.upkeep = Upkeep(
@@ -36,7 +39,7 @@ class House:
             unused,
             self.offload,
             ManualClock(),
-            make_log("test", "critical"),
+            structlog.wrap_logger(structlog.PrintLogger(), processors=[self.lines]),
             self._heard,
             sweep_seconds=0.0,
             silent_seconds=silent_seconds,
@@ -76,6 +79,19 @@ async def test_it_ends_while_the_database_is_away() -> None:
     await asyncio.wait({running}, timeout=5.0)
     house.answer.set()
     assert running.cancelled()
+    house.offload.close()
+
+
+async def test_the_log_says_once_why_the_database_does_not_answer() -> None:
+    house = House()
+    house.answer.set()
+    away = UnavailableError("DATABASE_UNAVAILABLE", "the database does not answer")
+    away.__cause__ = OperationalError("SELECT 1", {"a": "secret"}, Exception("FATAL:  too many clients already"))
+    house.fails = {"sweep": away}
+    for _ in range(2):
+        await house.upkeep.once()
+    (line,) = house.lines.entries
+    assert line["said"] == "FATAL:  too many clients already"
     house.offload.close()
 
 
