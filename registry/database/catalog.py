@@ -26,6 +26,8 @@ class SqlCatalog:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        # They never change, and a model's lanes have the same ones.
+        self._read: dict[tuple[str, str], Version] = {}
 
     def model(self, model: str) -> Model | None:
         """A model; None: there is none."""
@@ -67,8 +69,11 @@ class SqlCatalog:
 
     def versions_by_id(self, model: str, ids: Iterable[str]) -> dict[str, Version]:
         """The versions of these ids, as far as there are such."""
-        rows = self._session.execute(_VERSIONS, at(model=model, version=tuple(ids)))
-        return {row.version: _version(row) for row in rows}
+        ids = tuple(ids)
+        if unread := tuple(one for one in ids if (model, one) not in self._read):
+            rows = self._session.execute(_VERSIONS, at(model=model, version=unread))
+            self._read |= {(model, row.version): _version(row) for row in rows}
+        return {one: self._read[model, one] for one in ids if (model, one) in self._read}
 
     def add_version(self, version: Version) -> None:
         """Writes a new version."""

@@ -1,6 +1,6 @@
 """Lanes, the states of their versions, and rollouts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -47,14 +47,26 @@ _STATES: Final = (
     )
     .where(given(lane_versions.c.model, lane_versions.c.segment), given_any(lane_versions.c.version))
 )
-_FAILED: Final = (
-    select(lane_versions.c.version)
+_STATES_OF: Final = select(
+    lane_versions.c.segment, lane_versions.c.version, lane_versions.c.state, lane_versions.c.since
+).where(given(lane_versions.c.model), given_any(lane_versions.c.segment), given_any(lane_versions.c.version))
+# For each lane by itself, as an index tells them.
+_OF_LANE: Final = (
+    select(lane_versions.c.version, lane_versions.c.since)
     .where(
-        given(lane_versions.c.model, lane_versions.c.segment),
+        lane_versions.c.model == lanes.c.model,
+        lane_versions.c.segment == lanes.c.segment,
         lane_versions.c.state == VersionState.FAILED,
     )
     .order_by(lane_versions.c.since.desc(), lane_versions.c.version)
     .limit(bindparam("limit", type_=Integer))
+    .lateral("failed")
+)
+_FAILED: Final = (
+    select(lanes.c.segment, _OF_LANE.c.version)
+    .select_from(lanes.join(_OF_LANE, true()))
+    .where(given(lanes.c.model), given_any(lanes.c.segment))
+    .order_by(lanes.c.segment, _OF_LANE.c.since.desc(), _OF_LANE.c.version)
 )
 _NEW_STATE: Final = upsert(lane_versions)
 _PUT_STATE: Final = _NEW_STATE.on_conflict_do_update(
@@ -147,6 +159,15 @@ class SqlLanes:
                 placements.append(placement_of(part(row, readiness, 3)))
         return states, served
 
+    def states_of(self, model: str, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, VersionInLane]]:
+        """The states of versions in many lanes, by one question: for each segment those of its versions, if any."""
+        versions = {version for some in wanted.values() for version in some}
+        found: dict[str, dict[str, VersionInLane]] = {}
+        for row in self._session.execute(_STATES_OF, at(model=model, segment=list(wanted), version=list(versions))):
+            if row.version in wanted[row.segment]:
+                found.setdefault(row.segment, {})[row.version] = state_of(row)
+        return found
+
     def latest_states(self, models: Iterable[str], limit: int) -> dict[tuple[str, str], list[VersionInLane]]:
         """The states of each lane's versions, newest version first; of more than `limit`, those that changed last."""
         # For each lane by itself: to number the versions of all lanes is to read all of them.
@@ -174,10 +195,13 @@ class SqlLanes:
             found.setdefault((row.model, row.segment), []).append(state_of(row))
         return found
 
-    def failed(self, model: str, segment: str, limit: int) -> list[str]:
-        """The lane's FAILED versions, newest first."""
-        wanted = at(model=model, segment=segment) | {"limit": limit}
-        return list(self._session.execute(_FAILED, wanted).scalars())
+    def failed(self, model: str, segments: Sequence[str], limit: int) -> dict[str, list[str]]:
+        """The FAILED versions of lanes that were written, newest first, by segment; none: it has none."""
+        wanted = at(model=model, segment=list(segments)) | {"limit": limit}
+        found: dict[str, list[str]] = {}
+        for row in self._session.execute(_FAILED, wanted):
+            found.setdefault(row.segment, []).append(row.version)
+        return found
 
     def put_states(self, model: str, segment: str, states: Iterable[VersionInLane]) -> None:
         """Writes the states of versions in a lane."""

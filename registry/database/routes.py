@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from registry import converters
 from registry import views as converters_views
-from registry.database.columns import at, given
+from registry.database.columns import at, given, given_any
 from registry.database.session import Session
 from registry.database.tables import lane_routes, route_changes, route_clock
 from registry.domain.routes import LaneRoutes
@@ -18,8 +18,8 @@ from registry.sizes import fitting
 
 _REVISION: Final = select(route_clock.c.revision)
 # The revision in the same statement, since most transitions change no routes and need it all the same.
-_KNOWN: Final = select(route_clock.c.revision, lane_routes.c.payload).select_from(
-    route_clock.outerjoin(lane_routes, given(lane_routes.c.model, lane_routes.c.segment))
+_KNOWN: Final = select(route_clock.c.revision, lane_routes.c.segment, lane_routes.c.payload).select_from(
+    route_clock.outerjoin(lane_routes, given(lane_routes.c.model) & given_any(lane_routes.c.segment))
 )
 # All changes of one revision have the same mark.
 _MARK: Final = select(route_changes.c.mark).limit(1)
@@ -84,25 +84,40 @@ class SqlRouteLog:
         Returns:
             The revision after it, whether it is a new one or not.
         """
+        if not routes:
+            return self.revision()
         changed = []
-        revision = None
+        revision, known = self._known(routes)
         for one in routes:
             payload = converters.pack(converters_views.routes_to_proto(one))
-            revision, known = self._session.execute(_KNOWN, at(model=one.model, segment=one.segment)).one()
-            if known != payload and not (one.removed and known is None):
-                changed.append((one, payload))
+            before = known.get((one.model, one.segment))
+            if before != payload and not (one.removed and before is None):
+                changed.append((one, {"model": one.model, "segment": one.segment, "payload": payload}))
         if not changed:
-            return self.revision() if revision is None else revision
+            return revision
         self.written = self._session.execute(_TICK).scalar_one()
-        mark = uuid.uuid4().hex
-        for one, payload in changed:
-            row = {"model": one.model, "segment": one.segment, "payload": payload}
-            self._session.execute(_CHANGE, row | {"revision": self.written, "mark": mark})
+        new = {"revision": self.written, "mark": uuid.uuid4().hex}
+        # All at once: a Worker's readiness is that of all of a model's lanes, and there may be a thousand.
+        self._session.execute(_CHANGE, [row | new for _, row in changed])
+        if kept := [row for one, row in changed if not one.removed]:
+            self._session.execute(_PUT, kept)
+        for one, _ in changed:
             if one.removed:
                 self._session.execute(_GONE, at(model=one.model, segment=one.segment))
-            else:
-                self._session.execute(_PUT, row)
         return self.written
+
+    def _known(self, routes: Sequence[LaneRoutes]) -> tuple[int, dict[tuple[str, str], bytes]]:
+        """The revision, and the routes of these lanes as they are in force, by model and segment."""
+        segments: dict[str, list[str]] = {}
+        for one in routes:
+            segments.setdefault(one.model, []).append(one.segment)
+        revision, known = 0, dict[tuple[str, str], bytes]()
+        for model, some in segments.items():
+            for row in self._session.execute(_KNOWN, at(model=model, segment=some)):
+                revision = row.revision
+                if row.segment is not None:
+                    known[model, row.segment] = bytes(row.payload)
+        return int(revision), known
 
     def snapshot(self) -> tuple[Position, list[bytes]]:
         """The latest revision, and the routes of all lanes."""

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.serving import Instance, InstanceKind, Lease, Placement, Serving, is_due, settle
 from registry.ports import Transaction, UnitOfWork
 from registry.service.each import for_each
-from registry.service.lanes import ModelChange, commit, open_lane, require_model
+from registry.service.following import follow
 from registry.service.leases import LeaseWatch
 from services.common.clock import Clock, recordable
 from services.common.errors import (
@@ -221,7 +220,7 @@ class InstanceService:
         changed = [one for one in placements if before.get(one.serving.key) != one]
         tx.fleet.remove_placements(gone)
         tx.fleet.put_placements(changed)
-        self._follow(tx, {one.serving.model for one in (*gone, *changed)}, now)
+        follow(tx, {one.serving.model for one in (*gone, *changed)}, now)
 
     def _change(
         self, instance: Instance, reported: Iterable[Serving], now: float, only: str | None, tx: Transaction
@@ -250,17 +249,7 @@ class InstanceService:
     def _remove(self, tx: Transaction, instance_id: str, now: float) -> None:
         models = {one.serving.model for one in tx.fleet.placements_on((instance_id,))}
         tx.fleet.remove_instance(instance_id)
-        self._follow(tx, models, now)
-
-    def _follow(self, tx: Transaction, models: set[str], now: float) -> None:
-        """Lets the lanes of models see changed readiness; one that follows from it changes its routes."""
-        lanes = tx.lanes.of_models(sorted(models))
-        changes = []
-        for name in sorted(lanes):
-            model = require_model(tx, name)
-            opened = tuple(open_lane(tx, lane, now=now, actor=REGISTRY_ACTOR, readiness=True) for lane in lanes[name])
-            changes.append(ModelChange(model, model, opened))
-        commit(tx, changes, actor=REGISTRY_ACTOR, now=now)
+        follow(tx, models, now)
 
 
 def _instance(report: Report, now: float, expires: float, digest: str) -> Instance:

@@ -11,18 +11,15 @@ from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.ledger import EventDraft
 from registry.domain.records import Model, Outcome, Rollout
 from registry.domain.routes import (
-    FAILED_LISTED,
-    LaneRoutes,
     basis_of,
     held_versions,
-    removed_routes,
-    routes_of,
     split_of,
 )
 from registry.domain.serving import Placement
 from registry.domain.signature import differences
-from registry.domain.states import OPEN_STATES, RolloutState, VersionState
+from registry.domain.states import OPEN_STATES, RolloutState
 from registry.ports import Transaction
+from registry.service.settled import Settled, routes_of_settled
 from services.common.errors import NotFoundError
 
 
@@ -134,7 +131,6 @@ def open_lane(
     version: str = "",
     rollout: Rollout | None = None,
     new: bool = False,
-    readiness: bool = False,
     moves: bool = True,
 ) -> OpenLane:
     """Reads what a change of the lane needs.
@@ -143,7 +139,6 @@ def open_lane(
         lane: as read (or made, with `new`).
         version: one that the change is about, besides those that the lane and its rollouts name.
         rollout: one that was read in this transaction already.
-        readiness: that of Workers has changed.
         moves: the change may move versions to other states; otherwise their states are not read.
     """
     known = [] if rollout is None else [rollout]
@@ -156,7 +151,7 @@ def open_lane(
     states, served = tx.lanes.states(lane.model, lane.segment, wanted) if wanted else ({}, {})
     aggregate = LaneAggregate(lane, rollouts, states, now=now, actor=actor, new_etag=new_etag)
     read = {rollout.number: rollout for rollout in rollouts}
-    return OpenLane(aggregate, None if new else lane, read, readiness, served)
+    return OpenLane(aggregate, None if new else lane, read, _served=served)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +184,7 @@ def commit(
     """
     changes = tuple(changes)
     settled = [_settle(tx, lane) for change in changes for lane in change.lanes]
-    routes = [one for one in settled if one is not None]
+    routes = routes_of_settled(tx, [one for one in settled if one is not None])
     if routes or revision is None:
         revision = tx.routes.write(routes)
     return [_record(tx, change, actor=actor, now=now, revision=revision) for change in changes]
@@ -222,8 +217,8 @@ def _record(tx: Transaction, change: ModelChange, *, actor: str, now: float, rev
     return model
 
 
-def _settle(tx: Transaction, opened: OpenLane) -> LaneRoutes | None:
-    """Lets what follows from a change follow, and writes the lane; its routes, if they may be others."""
+def _settle(tx: Transaction, opened: OpenLane) -> Settled | None:
+    """Lets what follows from a change follow, and writes the lane; None: its routes are what they were."""
     aggregate = opened.aggregate
     if not opened.unsettled:
         _save(tx, opened)
@@ -238,21 +233,7 @@ def _settle(tx: Transaction, opened: OpenLane) -> LaneRoutes | None:
         aggregate.observe(placements)
     aggregate.resplit(split_of(aggregate.lane, aggregate.live, placements))
     _save(tx, opened)
-    lane = aggregate.lane
-    if lane.removed:
-        return removed_routes(lane)
-    states = {version: state.state for version, state in aggregate.states.items()}
-    if lane.handover_version:
-        # What carries a segment's callers on from the default lane was never a version of theirs.
-        states.setdefault(lane.handover_version, VersionState.DEPRECATED)
-    return routes_of(
-        lane,
-        aggregate.live,
-        versions=tx.catalog.versions_by_id(lane.model, held),
-        states=states,
-        failed=tx.lanes.failed(lane.model, lane.segment, FAILED_LISTED),
-        placements=placements,
-    )
+    return Settled(aggregate, held, placements)
 
 
 def _end_unfit(tx: Transaction, opened: OpenLane) -> None:

@@ -1,0 +1,50 @@
+"""A model of many segments: a Worker's report is of all of its lanes."""
+
+import threading
+
+from sqlalchemy import event
+
+from crossfade.registry.v1 import service_pb2
+from tests.integration.registry.harness import FAILED, READY, Registry, Start, new_id
+
+
+async def give_lanes(registry: Registry, *segments: str) -> None:
+    """Gives segments lanes of their own."""
+    for segment in segments:
+        etag = (await registry.model()).etag
+        request = service_pb2.SetSegmentRequest(model="models/m", segment=segment, etag=etag, request_id=new_id())
+        await registry.stub.SetSegment(request)
+
+
+async def test_what_a_report_asks_of_the_database_does_not_grow_with_the_lanes(start: Start) -> None:
+    """Others change routes while it asks, and then it begins again: with a thousand lanes it never came to its end."""
+    registry = await start(sweep_seconds=60)
+    await registry.create()
+    await registry.publish()
+    worker = registry.worker()
+    worker.ttl = 600.0
+    await worker.ready("v1")
+    asked: list[str] = []
+
+    def note(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        # Of this call's thread: others look for news meanwhile.
+        if threading.current_thread().name.startswith("registry"):
+            asked.append(statement)
+
+    event.listen(registry.app._engine, "before_cursor_execute", note)
+
+    async def statements() -> list[str]:
+        asked.clear()
+        for state in (FAILED, READY):
+            worker.set("v1", state)
+            await worker.report()
+        return list(asked)
+
+    await give_lanes(registry, "a")
+    few = await statements()
+    await give_lanes(registry, *"bcdefghijk")
+    many = await statements()
+    assert len(many) == len(few), many
+    lanes = await registry.routes()
+    assert [lane.segment for lane in lanes] == ["", *"abcdefghijk"]
+    assert {arm.endpoints[0].instance_id for lane in lanes for arm in lane.arms} == {worker.instance_id}
