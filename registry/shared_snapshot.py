@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from registry.ports import Transaction
 from registry.repositories import Position
+from registry.shielded import shielded
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class SharedSnapshot:
         if self._waiting is None:
             self._waiting = asyncio.create_task(self._read_after(self._running))
         # One who stops asking stops nobody else's reading.
-        return await asyncio.shield(self._waiting)
+        return await shielded(self._waiting)
 
     async def _read_after(self, running: "asyncio.Task[Snapshot] | None") -> Snapshot:
         if running is not None:

@@ -17,6 +17,7 @@ from registry.service.looks import LookService
 from registry.servicer import fleet_validation, look_validation, pages, validation
 from registry.servicer.calls import Calls, Context
 from registry.servicer.parts import Snapshots, parts
+from registry.shielded import shielded
 from registry.watch_hub import WatchHub
 from services.common.guard import current_principal
 from services.common.identity import Role, require_role
@@ -123,7 +124,7 @@ class FleetServicer(service_pb2_grpc.RegistryServiceServicer):
         known = await self._calls.run(partial(self._instances.renew, report, deadline=deadline))
         if known is None:
             # Whoever stops waiting does not end what has begun, and must not let the next one begin beside it.
-            known = await asyncio.shield(self._change(report, deadline))
+            known = await shielded(asyncio.create_task(self._change(report, deadline)))
         expires, revision = known
         return service_pb2.ReportInstanceResponse(expire_time=converters.timestamp(expires), revision=revision)
 
