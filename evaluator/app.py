@@ -76,7 +76,8 @@ class App:
         self._meters = Meters(self._store)
         self._tracing = Tracing(_SERVICE_NAME, self.instance_id, settings.otlp_endpoint, settings.trace_ratio)
         self._channels = Channels(settings, self._clock.now)
-        self._channel = self._channels.open(settings.registry)
+        self._channel = self._channels.open_replicas(settings.registry)
+        self._reports = self._channels.open_replicas(settings.registry)
         registry = RegistryClient(self._channel, self._metadata, settings.registry_seconds)
         self._prometheus = PrometheusHttp(access_of(settings)) if settings.evaluator_prometheus else None
         self._processes = self._open_source()
@@ -114,7 +115,7 @@ class App:
         self._monitor = MonitorLoop(registry, monitor, clock=self._clock, log=self._log, interval=interval)
         self._resource = Resource(_SERVICE_NAME, self.instance_id, steady_ns())
         self._telemetry = TelemetryServicer(self._resource, self._collect)
-        self._lease = Lease(self._channel, self._describe, settings.lease_seconds, self._log)
+        self._lease = Lease(self._reports, self._describe, settings.lease_seconds, self._log)
         self._server = Server(settings, self._log, _SERVICES, self._register, instance_id=self.instance_id)
         self.address = self._server.address
         self._advertised = self._server.advertised
@@ -144,6 +145,7 @@ class App:
         if self._prometheus is not None:
             await self._prometheus.close()
         await self._channel.close()
+        await self._reports.close()
         await self._tracing.close()
 
     async def _tell(self) -> None:

@@ -28,6 +28,8 @@ T = TypeVar("T")
 _BATCH: Final = 500
 _READ_SECONDS: Final = 10.0
 _BACKOFF_SECONDS: Final = 0.5
+BLIND_SECONDS: Final = 10.0
+"""A Registry that could not read the routes for so long sends its watches elsewhere: another one may well read them."""
 
 
 class Database(Protocol):
@@ -72,6 +74,7 @@ class WatchHub:
         self.latest = 0
         """The latest revision that this process has heard of."""
         self._closed = False
+        self._unread_since: float | None = None
         self._watches = Counter[str]()
         self._wake = asyncio.Event()
         self._news = asyncio.Event()
@@ -129,8 +132,9 @@ class WatchHub:
             ResourceExhaustedError: TOO_MANY_WATCHES, of this principal.
             OutOfRangeError: REVISION_COMPACTED, the changes after `start` are gone; HISTORY_CHANGED, the database was
                 put back to an earlier state.
-            UnavailableError: DRAINING, the process ends.
+            UnavailableError: DRAINING, the process ends; DATABASE_UNAVAILABLE, it has not read the routes for a while.
         """
+        self._check_sight()
         if self._watches[principal] >= self._watches_per_principal:
             raise ResourceExhaustedError(
                 "TOO_MANY_WATCHES",
@@ -168,8 +172,23 @@ class WatchHub:
                 async with asyncio.timeout(self._heartbeat_seconds):
                     await news.wait()
             except TimeoutError:
+                self._check_sight()
                 yield Batch(position, snapshot=False, lanes=())
         raise UnavailableError("DRAINING", "this Registry ends; watch again, from the last revision")
+
+    def _check_sight(self) -> None:
+        """A sign of life says that nothing has changed, which nobody knows who has not looked.
+
+        Raises:
+            UnavailableError: DATABASE_UNAVAILABLE.
+        """
+        since = self._unread_since
+        if since is not None and self._clock.monotonic() - since >= BLIND_SECONDS:
+            raise UnavailableError(
+                "DATABASE_UNAVAILABLE",
+                "this Registry's database does not answer; watch again, from the last revision, at another Registry "
+                "if there is one",
+            )
 
     async def _after(self, position: Position) -> list[Batch]:
         """What is known after a position; from memory if that is within it, and of the same history."""
@@ -209,7 +228,12 @@ class WatchHub:
         self.latest = position.revision
 
     async def _read(self, work: Callable[[Transaction], T]) -> T:
-        return await self._database.run(work, deadline=self._clock.monotonic() + _READ_SECONDS, read_only=True)
+        now = self._clock.monotonic()
+        # Until one is answered: a process that stood still has not asked.
+        self._unread_since = now if self._unread_since is None else self._unread_since
+        answer = await self._database.run(work, deadline=now + _READ_SECONDS, read_only=True)
+        self._unread_since = None
+        return answer
 
     async def _read_for_watch(self, work: Callable[[Transaction], T]) -> T:
         deadline = self._clock.monotonic() + _READ_SECONDS

@@ -76,7 +76,8 @@ class App:
         self._store = MetricStore()
         self._tracing = Tracing(_SERVICE_NAME, self.instance_id, settings.otlp_endpoint, settings.trace_ratio)
         channels = Channels(settings, self._clock.now)
-        self._registry = channels.open(settings.registry)
+        self._registry = channels.open_replicas(settings.registry)
+        self._reports = channels.open_replicas(settings.registry)
         # Not for secrets: it spreads requests over arms and processes.
         rng = random.Random()  # noqa: S311
         self._transport = GrpcTransport(channels, self._clock, rng, self._log)
@@ -93,7 +94,7 @@ class App:
         self._telemetry = TelemetryServicer(self._resource, self._collect)
         self._contact = Contact(self._clock)
         self._watch = RouteWatch(self._registry, self._use, self._contact.touch, self._log)
-        self._lease = Lease(self._registry, self._describe, settings.lease_seconds, self._log)
+        self._lease = Lease(self._reports, self._describe, settings.lease_seconds, self._log)
         self._table_file = TableFile(settings.table_file, self._log) if settings.table_file is not None else None
         self._routed = asyncio.Event()
         self._server = Server(
@@ -150,6 +151,7 @@ class App:
         await self.proxy.close()
         await self._transport.close()
         await self._registry.close()
+        await self._reports.close()
         await self._tracing.close()
 
     def _use(self, revision: int, lanes: Lanes) -> None:

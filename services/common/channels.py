@@ -1,11 +1,11 @@
 """Channels to other services: one set of options, TLS when the settings ask for it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from grpc import aio
@@ -34,6 +34,9 @@ OPTIONS: Final = (
     *NO_PROXY,
 )
 
+_EACH_IN_TURN: Final = ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}')
+"""Of replicas under one name. By default all calls go to one of them for as long as its connection stands, and a
+Registry whose database is out of its reach keeps the connection."""
 _LOOK_SECONDS: Final = 1.0
 
 
@@ -69,11 +72,22 @@ class Channels:
             ValueError: a TLS file cannot be read or is not what it is to be, and what was there before is none or has
                 ended.
         """
+        return self._open(address, OPTIONS)
+
+    def open_replicas(self, address: str) -> aio.Channel:
+        """Opens a channel to host:port of which the host's addresses are replicas: each call goes to the next one.
+
+        Raises:
+            ValueError: as `open`.
+        """
+        return self._open(address, (*OPTIONS, _EACH_IN_TURN))
+
+    def _open(self, address: str, options: Sequence[tuple[str, Any]]) -> aio.Channel:
         if self._tls.tls:
             if self._shared is None or self._now() >= self._ends:
                 self.credentials()
-            return RenewedChannel(partial(aio.secure_channel, address, options=OPTIONS), self.latest)
-        return aio.insecure_channel(address, options=OPTIONS)
+            return RenewedChannel(partial(aio.secure_channel, address, options=options), self.latest)
+        return aio.insecure_channel(address, options=options)
 
     def latest(self) -> grpc.ChannelCredentials:
         """The client's side of mutual TLS: what the files held when they could last be used, looked at each second.

@@ -18,7 +18,8 @@ class Lease:
     """Reports an instance to the Registry three times per lease.
 
     Args:
-        channel: to the Registry.
+        channel: to the Registry, for nothing else: of replicas that take turns each report goes to another one, so that
+            one that takes none costs no lease.
         describe: gives the instance as it is now.
         lease_seconds: how long the Registry believes a report.
         log: gets a line when the Registry cannot be reached, once.

@@ -10,7 +10,7 @@ from grpc import aio
 from crossfade.architecture import ArchitectureError, find
 from crossfade.registry.v1 import resources_pb2
 from crossfade.telemetry.v1 import telemetry_pb2_grpc
-from services.common.channels import open_channel
+from services.common.channels import Channels
 from services.common.clock import Clock, SystemClock, steady_ns
 from services.common.contact import REGISTRY_HEALTH, Contact, tell
 from services.common.lease import Lease
@@ -82,8 +82,10 @@ class App:
         host, _ = split_address(settings.listen)
         self._advertised = self._server.advertised
         advertised, _ = split_address(self._advertised)
-        self._channel = open_channel(settings.registry, settings)
-        self._lease = Lease(self._channel, self._describe, settings.lease_seconds, self._log)
+        channels = Channels(settings)
+        self._channel = channels.open_replicas(settings.registry)
+        self._reports = channels.open_replicas(settings.registry)
+        self._lease = Lease(self._reports, self._describe, settings.lease_seconds, self._log)
         clock = clock or SystemClock()
         self._store = MetricStore()
         self._contact = Contact(clock)
@@ -136,6 +138,7 @@ class App:
             self._page.close()
         await self._server.stop()
         await self._channel.close()
+        await self._reports.close()
 
     def _on_routes(self, revision: int, lanes: Lanes) -> None:
         self._log.debug("routes", revision=revision)

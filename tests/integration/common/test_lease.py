@@ -3,10 +3,13 @@
 import asyncio
 from typing import Any
 
+import grpc
 from grpc import aio
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
+from services.common.channels import Channels
 from services.common.lease import Lease
+from services.common.settings import ServiceSettings
 from services.common.telemetry.logs import make_log
 from tests.fakes.registry import FakeRegistry
 from tests.support.wait import until
@@ -104,3 +107,29 @@ async def test_a_registry_that_does_not_answer_is_left_all_the_same() -> None:
         await (await leaving(registry, channel))
     assert registry.took == ["leaving"]
     await registry.stop()
+
+
+class Blind(FakeRegistry):
+    """Has lost its database."""
+
+    async def ReportInstance(  # noqa: N802 - the method's name in the contract
+        self, request: service_pb2.ReportInstanceRequest, context: "aio.ServicerContext[Any, Any]"
+    ) -> service_pb2.ReportInstanceResponse:
+        """Takes no report."""
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "the Registry's database does not answer")
+
+
+async def test_a_replica_that_has_lost_its_database_keeps_no_report_from_the_other_one() -> None:
+    blind, other = Blind(), FakeRegistry()
+    await blind.start()
+    await other.start()
+    replicas = f"ipv4:{blind.address},{other.address}"
+    async with Channels(ServiceSettings()).open_replicas(replicas) as channel:
+        described = resources_pb2.Instance(instance_id="worker")
+        running = asyncio.create_task(Lease(channel, lambda: described, 3.0, make_log("test", "critical")).run())
+        # Each third of the lease at the least.
+        await until(lambda: len(other.sequences) >= 3)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    await blind.stop()
+    await other.stop()

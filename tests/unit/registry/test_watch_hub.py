@@ -12,8 +12,8 @@ import structlog
 from registry.remembered_changes import MOST, Batch
 from registry.repositories import KeptChanges, Position, RouteChange
 from registry.servicer.parts import Snapshots
-from registry.watch_hub import Database, WatchHub
-from services.common.errors import OutOfRangeError, ResourceExhaustedError
+from registry.watch_hub import BLIND_SECONDS, Database, WatchHub
+from services.common.errors import OutOfRangeError, ResourceExhaustedError, UnavailableError
 from tests.fakes.clock import ManualClock
 from tests.support.wait import until
 
@@ -30,6 +30,8 @@ class Log:
         """How many were read."""
         self.answers = asyncio.Event()
         self.answers.set()
+        self.asked = 0
+        """How often it was."""
 
     def latest(self) -> Position:
         """The last letter's place."""
@@ -54,6 +56,7 @@ class Log:
         """What a transaction answers."""
         assert read_only
         assert deadline
+        self.asked += 1
         await self.answers.wait()
         return work(SimpleNamespace(routes=self))
 
@@ -62,15 +65,17 @@ def hub_of(log: Log) -> WatchHub:
     return hub_with(log, log)
 
 
-def hub_with(log: Database, watches: Database) -> WatchHub:
+def hub_with(
+    log: Database, watches: Database, *, clock: ManualClock | None = None, heartbeat_seconds: float = 10.0
+) -> WatchHub:
     """A hub whose watches read from a database of their own."""
     return WatchHub(
         log,
         watches,
-        ManualClock(1.0),
+        clock or ManualClock(1.0),
         structlog.get_logger(),
         poll_seconds=0.01,
-        heartbeat_seconds=10.0,
+        heartbeat_seconds=heartbeat_seconds,
         watches_per_principal=100,
     )
 
@@ -241,3 +246,26 @@ async def test_between_two_snapshots_the_loop_does_all_else() -> None:
     task.cancel()
     assert len({at for at, _ in found}) == len(found)
     assert len({id(message) for _, message in found}) == 1
+
+
+async def test_who_cannot_read_the_routes_keeps_no_watch_from_going_to_another_replica() -> None:
+    log, clock = Log("abc"), ManualClock(1.0)
+    hub = hub_with(log, log, clock=clock, heartbeat_seconds=0.01)
+    await hub.open()
+    async with asyncio.timeout(10), running(hub):
+        watch = hub.watch(Position(0), "ana")
+        assert (await anext(watch)).snapshot
+        # The database is silent: a sign of life says that nothing has changed, for as long as that is nearly so.
+        log.answers.clear()
+        asked = log.asked
+        await until(lambda: log.asked > asked)
+        assert (await anext(watch)).lanes == ()
+        clock.advance(BLIND_SECONDS)
+        for blind in (watch, hub.watch(Position(3, "c"), "ana"), hub.watch(Position(0), "ana")):
+            with pytest.raises(UnavailableError) as caught:
+                await anext(blind)
+            assert caught.value.reason == "DATABASE_UNAVAILABLE"
+        log.history = "abcd"
+        log.answers.set()
+        await until(lambda: hub.latest == 4)
+        assert (await anext(hub.watch(Position(3, "c"), "ana"))).lanes == (b"d",)
