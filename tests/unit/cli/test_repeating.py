@@ -17,6 +17,10 @@ from crossfade.registry.v1.service_pb2 import (
 
 ID = "0f5a6d1e-0000-4000-8000-000000000003"
 UNAVAILABLE, LATE = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED
+UNRESOLVED = (
+    "errors resolving registry.invalid:8400: [field:hostname lookup error:address lookup failed for "
+    "registry.invalid:8400: Domain name not found]"
+)
 REFUSED = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:8400: Failed to connect"
 
 
@@ -87,8 +91,9 @@ def given_up(request: Any, *failures: Failed) -> CommandError:
     return caught.value
 
 
-def test_a_change_that_was_not_sent_was_not_made() -> None:
-    refused = [Failed(UNAVAILABLE, REFUSED)] * ATTEMPTS
+@pytest.mark.parametrize("said", [REFUSED, UNRESOLVED])
+def test_a_change_that_was_not_sent_was_not_made(said: str) -> None:
+    refused = [Failed(UNAVAILABLE, said)] * ATTEMPTS
     assert given_up(PublishVersionRequest(request_id=ID), *refused).message.endswith(". Nothing was changed")
     assert "changed" not in given_up(GetModelRequest(), *refused).message
 
