@@ -29,6 +29,10 @@ OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 200),
 )
 
+EACH_IN_TURN: Final = ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}')
+"""Of replicas under one name. By default all calls go to one of them for as long as its connection stands, and a
+Registry whose database is out of its reach keeps the connection."""
+
 USER_KEY: Final = "x-crossfade-user"
 """Metadata key by which a caller of a local trial says its name."""
 
@@ -193,11 +197,12 @@ def checked_address(value: str, example: str) -> str:
     return value
 
 
-def open_channel(address: str, tls: TlsFiles | TlsContents | None) -> grpc.Channel:
-    """A channel to host:port."""
+def open_channel(address: str, tls: TlsFiles | TlsContents | None, *more: tuple[str, str]) -> grpc.Channel:
+    """A channel to host:port, with more options."""
+    options = (*_options(address), *more)
     if tls is None:
-        return grpc.insecure_channel(address, options=_options(address))
-    return grpc.secure_channel(address, _credentials(tls), options=_options(address))
+        return grpc.insecure_channel(address, options=options)
+    return grpc.secure_channel(address, _credentials(tls), options=options)
 
 
 def open_aio_channel(address: str, tls: TlsFiles | TlsContents | None) -> grpc.aio.Channel:

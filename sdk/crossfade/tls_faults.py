@@ -4,7 +4,7 @@ from typing import Final
 
 _UNRESOLVED: Final = "errors resolving"
 """What follows is a name of the user's choosing."""
-_NOT_CONNECTED: Final = "failed to connect"
+_NOT_CONNECTED: Final = ("failed to connect", "connections to all backends failing")
 _FILES: Final = "CROSSFADE_TLS_CERTIFICATE, CROSSFADE_TLS_KEY and CROSSFADE_TLS_CA"
 _ENDED: Final = (
     "does not take this connection: it wants TLS with a certificate of its own CA that has not expired. Do "
@@ -38,6 +38,6 @@ def tls_fault(said: str, address: str) -> str:
     fault = next((fault for word, fault in _FAULTS if word in words), "")
     # A server that refuses a certificate says so by ending the connection before it has begun. One that ends later has
     # taken the call, and gRPC then says nothing of connecting.
-    if not fault and "socket closed" in words and _NOT_CONNECTED in words:
+    if not fault and "socket closed" in words and any(one in words for one in _NOT_CONNECTED):
         fault = _ENDED
     return f"no TLS connection to {address}: what answers there {fault} ({said})" if fault else ""

@@ -10,7 +10,7 @@ from typing import Any, Final
 import grpc
 from grpc import aio
 
-from crossfade.connection import MESSAGE_LIMIT, Stamp, TlsContents, TlsFiles
+from crossfade.connection import EACH_IN_TURN, MESSAGE_LIMIT, Stamp, TlsContents, TlsFiles
 from crossfade.proxies import NO_PROXY
 from crossfade.tls_check import TlsFileError
 from services.common.renewed_channel import RenewedChannel
@@ -34,9 +34,6 @@ OPTIONS: Final = (
     *NO_PROXY,
 )
 
-_EACH_IN_TURN: Final = ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}')
-"""Of replicas under one name. By default all calls go to one of them for as long as its connection stands, and a
-Registry whose database is out of its reach keeps the connection."""
 _LOOK_SECONDS: Final = 1.0
 
 
@@ -80,7 +77,7 @@ class Channels:
         Raises:
             ValueError: as `open`.
         """
-        return self._open(address, (*OPTIONS, _EACH_IN_TURN))
+        return self._open(address, (*OPTIONS, EACH_IN_TURN))
 
     def _open(self, address: str, options: Sequence[tuple[str, Any]]) -> aio.Channel:
         if self._tls.tls:

@@ -10,7 +10,7 @@ import grpc
 from crossfade.cli.common import Options, address
 from crossfade.cli.errors import CommandError, UsageError, command_error
 from crossfade.cli.repeating import Repeat, given_up, interrupted, no_answer, pauses, said_before, was_sent
-from crossfade.connection import USER_KEY, TlsFiles, local_user, open_channel
+from crossfade.connection import EACH_IN_TURN, USER_KEY, TlsFiles, local_user, open_channel
 
 TIMEOUT: Final = 10.0
 """Seconds that a call may take."""
@@ -141,7 +141,7 @@ class Connections:
         channel = self._channels.get(target)
         if channel is None:
             try:
-                channel = self._channels[target] = open_channel(target, self.tls)
+                channel = self._channels[target] = open_channel(target, self.tls, EACH_IN_TURN)
             except (OSError, ValueError) as error:
                 raise CommandError(
                     f"the TLS files cannot be used: {error}. See CROSSFADE_TLS_CERTIFICATE, CROSSFADE_TLS_KEY and "

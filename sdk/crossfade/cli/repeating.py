@@ -15,7 +15,12 @@ from crossfade.errors import details_of
 ATTEMPTS: Final = 4
 _PAUSE_SECONDS: Final = 0.2
 _NO_ANSWER: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
-_NOT_SENT: Final = ("failed to connect to all addresses", "errors resolving", "DNS resolution failed")
+_NOT_SENT: Final = (
+    "connections to all backends failing",
+    "failed to connect to all addresses",
+    "errors resolving",
+    "DNS resolution failed",
+)
 """How gRPC's own words begin when a call has not left this machine."""
 
 

@@ -34,6 +34,16 @@ def test_a_lost_answer_is_asked_for_again(crossfade: Command, stack: Stack, way:
     assert kinds(stack, "lost").count("VERSION_PUBLISHED") == 2
 
 
+def test_not_every_attempt_is_for_the_replica_that_gives_no_answer(
+    crossfade: Command, stack: Stack, way: Lossy, artifact: Path
+) -> None:
+    crossfade("publish", "replicas", str(artifact))
+    way.lost = ATTEMPTS
+    crossfade("describe", "replicas", "one", "--registry", f"ipv4:{way.address},{stack.registry}")
+    assert way.lost
+    assert kinds(stack, "replicas").count("MODEL_UPDATED") == 1
+
+
 def test_every_change_can_be_said_again(crossfade: Command, stack: Stack, way: Lossy, artifact: Path) -> None:
     """Each is carried out, no answer comes, and the same command with what was said gives the answer."""
     crossfade("publish", "again", str(artifact))

@@ -21,6 +21,7 @@ UNRESOLVED = (
     "errors resolving registry.invalid:8400: [field:hostname lookup error:address lookup failed for "
     "registry.invalid:8400: Domain name not found]"
 )
+ALL_REFUSED = "connections to all backends failing; last error: UNKNOWN: ipv4:127.0.0.1:8400: Failed to connect"
 REFUSED = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:8400: Failed to connect"
 
 
@@ -91,7 +92,7 @@ def given_up(request: Any, *failures: Failed) -> CommandError:
     return caught.value
 
 
-@pytest.mark.parametrize("said", [REFUSED, UNRESOLVED])
+@pytest.mark.parametrize("said", [REFUSED, ALL_REFUSED, UNRESOLVED])
 def test_a_change_that_was_not_sent_was_not_made(said: str) -> None:
     refused = [Failed(UNAVAILABLE, said)] * ATTEMPTS
     assert given_up(PublishVersionRequest(request_id=ID), *refused).message.endswith(". Nothing was changed")
