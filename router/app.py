@@ -183,12 +183,14 @@ class App:
     async def _tell_contact(self) -> None:
         """Says in health whether the Registry is heard: the service `crossfade.registry` of this server.
 
-        Addresses that were kept against its word go when it has been heard for long.
+        Processes without a connection are looked for as well, for the log. Addresses that were kept against its word go
+        when it has been heard for long.
         """
         while True:
             # By its age alone: one that has just begun was not heard yet, and is not taken for lost.
             heard = self._contact.age < LOST_SECONDS
             self._server.set_serving(heard, REGISTRY_HEALTH)
+            self._transport.look()
             if heard and self.proxy.table.keeps_too_long(self._clock.monotonic(), self._contact.since):
                 self._use(self._watch.revision, self._watch.lanes)
             await asyncio.sleep(TELL_SECONDS)

@@ -14,6 +14,7 @@ from crossfade import metadata as keys
 from crossfade.errors import details_of, raw_details
 from router.call import DEADLINE_EXCEEDED, PREDICT, PREDICT_STREAM, UNAVAILABLE, Metadata, Reply
 from router.silences import Silences
+from router.unreached import Unreached
 from services.common.channels import Channels
 from services.common.clock import Clock
 
@@ -145,7 +146,7 @@ class GrpcTransport:
         channels: how to reach Workers.
         clock: how long a refusal is remembered.
         rng: which two are compared.
-        log: gets a line when a process cannot be tried, or gives no answer.
+        log: gets a line when a process cannot be tried or reached, or gives no answer.
     """
 
     def __init__(
@@ -156,6 +157,7 @@ class GrpcTransport:
         self._rng = rng
         self._log = log
         self._silences = Silences(log, clock)
+        self._unreached = Unreached(log, clock)
         self._backends: dict[str, _Backend] = {}
         self._used = frozenset[str]()
         self._named = frozenset[str]()
@@ -249,6 +251,10 @@ class GrpcTransport:
         gone, self._named = self._named - addresses, addresses
         for address in gone & self._backends.keys():
             self._backends[address].dismissed = self._clock.monotonic()
+
+    def look(self) -> None:
+        """Tells of named processes to which no connection stands for long; to be called again and again."""
+        self._unreached.look(self._named, self.reaches)
 
     async def retain(self) -> None:
         """Closes the channels to processes that the latest table does not name and no attempt uses."""

@@ -13,10 +13,12 @@ from structlog.testing import LogCapture
 
 from crossfade.cli.actions.certificates import make_certificates
 from router.transport import GrpcTransport
+from router.unreached import LEAST_SECONDS
 from services.common.channels import Channels
 from services.common.clock import SystemClock
 from services.common.settings import TlsSettings
 from services.common.telemetry.logs import make_log
+from tests.fakes.clock import ManualClock
 from tests.fakes.worker import FakeWorker
 from tests.support.wait import until, until_async
 
@@ -145,5 +147,21 @@ async def test_a_process_that_is_back_is_told_to_who_waits_for_another() -> None
         return await sender.arrival(awaited.address, [worker.address]) == worker.address
 
     await until_async(is_told)
+    await sender.close()
+    await worker.stop()
+
+
+async def test_a_named_process_that_is_never_connected_is_in_the_log() -> None:
+    lines, clock = LogCapture(), ManualClock()
+    log = structlog.wrap_logger(structlog.PrintLogger(), processors=[lines])
+    sender = GrpcTransport(Channels(TlsSettings()), clock, random.Random(7), log)
+    worker = FakeWorker("v1")
+    await worker.start()
+    sender.name(frozenset({worker.address, "127.0.0.1:1"}))
+    sender.look()
+    await until(lambda: sender.reaches(worker.address))
+    clock.advance(LEAST_SECONDS)
+    sender.look()
+    assert [line["address"] for line in lines.entries] == ["127.0.0.1:1"]
     await sender.close()
     await worker.stop()
