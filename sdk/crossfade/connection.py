@@ -27,6 +27,10 @@ OPTIONS: Final = (
     # `min_reconnect_backoff_ms` is no backoff but the least time that an attempt to connect is given.
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.initial_reconnect_backoff_ms", 200),
+    # The timeout is also what TCP waits for an acknowledgement (TCP_USER_TIMEOUT). Without it a machine that is gone
+    # keeps all calls for a quarter of an hour, although its name has other addresses.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
 )
 
 EACH_IN_TURN: Final = ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}')

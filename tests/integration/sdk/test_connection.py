@@ -1,12 +1,14 @@
 """How long a connection may take: a far server is not taken for none, nor one that hangs for one that is away."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
 import numpy as np
+import psutil
 import pytest
 
 from crossfade.cli.connect import Service
@@ -54,6 +56,34 @@ async def test_the_first_call_to_a_far_server_is_answered(far: str) -> None:
         async with opening() as aio_channel:
             called = aio_channel.unary_unary(METHOD)
             assert await called(b"asyncio", timeout=10.0) == b"asyncio"
+
+
+def patience(address: str) -> set[int]:
+    """Milliseconds after which this process's connections to an address are closed where no packet is acknowledged."""
+    port = int(address.rpartition(":")[2])
+    found = set()
+    for connection in psutil.Process().net_connections("tcp"):
+        if connection.raddr and connection.raddr.port == port and connection.laddr.port != port:
+            with socket.socket(fileno=os.dup(connection.fd)) as ours:
+                found.add(ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
+    return found
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux has it")
+async def test_a_connection_to_a_machine_that_is_gone_is_given_up() -> None:
+    """Else all calls run out of time for a quarter of an hour, although the name has another address."""
+    server = grpc.aio.server(handlers=[Echo()])
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    with open_channel(address, None) as channel:
+        called: Any = channel.unary_unary(METHOD)
+        await asyncio.to_thread(called, b"sdk", timeout=10.0)
+        assert patience(address) == {5_000}
+    async with open_aio_channel(address, None) as aio_channel:
+        called = aio_channel.unary_unary(METHOD)
+        await called(b"asyncio", timeout=10.0)
+        assert 5_000 in patience(address)
+    await server.stop(0)
 
 
 def test_a_router_that_hangs_is_named() -> None:
