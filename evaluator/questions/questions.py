@@ -168,7 +168,9 @@ class Questions:
         _check_drops(asked.drops, found.terms)
         both = await self._reader.read(_rollout(asked, lane.stable), lane.stable)
         traffic = await self._watch(both.terms, asked.watch)
-        steps = forecast(found.terms, traffic, asked.drops, self._source.age(found.terms))
+        age = self._source.age(found.terms)
+        # A model of hundreds of classes takes seconds, in which looks are due and the lease must be renewed.
+        steps = await asyncio.to_thread(forecast, found.terms, traffic, asked.drops, age)
         return Forecasted((), lane.stable, traffic, steps)
 
     async def _watch(self, terms: Terms, seconds: float) -> Traffic:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -28,9 +29,11 @@ from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Gate
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Traffic:
     """A lane's traffic, all of it stable's.
+
+    Gates of hundreds of classes ask for the same figures again and again, at dozens of shares: each is counted once.
 
     Attributes:
         terms: what it is counted by; both arms are the stable version.
@@ -84,7 +87,7 @@ class Traffic:
         """What the processes count, each by its own time between its readings."""
         return sum(count(ArmCounts((one,), self.terms)) / self.spans[one.instance_id] for one in self.recent)
 
-    @property
+    @cached_property
     def labels_per_second(self) -> float:
         """Labels per second: as many per prediction as there have been so far, for labels come in bursts."""
         return self._predictions_per_second * self._labels_per_prediction
@@ -94,7 +97,7 @@ class Traffic:
         """Seconds within which nearly all labels have come; 0: unknown."""
         return self._lateness.usual
 
-    @property
+    @cached_property
     def _arms(self) -> ArmCounts:
         return ArmCounts(self.counted, self.terms)
 
@@ -104,11 +107,11 @@ class Traffic:
         lateness = self._lateness
         return lateness.wrong(test=True) + lateness.wrong(test=False)
 
-    @property
+    @cached_property
     def _lateness(self) -> Lateness:
         return Lateness().plus(self._arms)
 
-    @property
+    @cached_property
     def values(self) -> Labels:
         """All reported numbers so far."""
         total = Labels()
@@ -116,7 +119,7 @@ class Traffic:
             total = total.plus(counts.test).plus(counts.stable)
         return total
 
-    @property
+    @cached_property
     def labels(self) -> Labels:
         """All labels so far."""
         total = Labels()
@@ -170,11 +173,11 @@ class Traffic:
         part = labels.bad(gate.gate.metric, place_of(gate, self.terms)).n / labels.rows if labels.rows else 0.0
         return self.labels_per_second * part
 
-    @property
+    @cached_property
     def _predictions_per_second(self) -> float:
         return self._per_second(_predictions)
 
-    @property
+    @cached_property
     def _labels_per_prediction(self) -> float:
         predictions = _predictions(self._arms)
         return min(self.labels.rows / predictions, 1.0) if predictions else 0.0

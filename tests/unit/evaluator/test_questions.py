@@ -1,0 +1,88 @@
+"""What a forecast takes from the looks that are due meanwhile, however many classes a model has."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from evaluator.questions.forecast import forecast
+from evaluator.questions.questions import Questions, ToCome
+from evaluator.questions.traffic import Traffic
+from evaluator.terms import Terms
+from evaluator.window.counts import InstanceCounts
+from evaluator.window.readings import Reading
+from services.common.policy.defaults import complete_policy
+from services.common.policy.drafts import GateDraft, PlanDraft, PolicyDraft, StepDraft
+from services.common.policy.metrics import EACH_CLASS, MetricKind
+from services.common.policy.records import Meaning, Objective
+from tests.fakes.metrics import CLASSES
+from tests.fakes.rollouts import demo_plan, demo_terms, trial
+from tests.unit.evaluator.world import DRAFT, Counters, world
+
+RECALLS = PolicyDraft(gates=(GateDraft(MetricKind.RECALL, required=True, positive=EACH_CLASS),))
+
+
+@dataclass
+class Watched(Counters):
+    """A source that has nothing of the user's own."""
+
+    async def earlier(self, terms: Terms, seconds: float, timeout: float) -> Sequence[Reading]:
+        del terms, seconds, timeout
+        return []
+
+
+class Drops(dict[str, float]):
+    """Harms that a forecast asks for, which the loop has to hand out."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._loop = loop
+        self.turns = 0
+
+    def get(self, name: str, default: float) -> float:  # type: ignore[override] # as a forecast asks
+        self.turns += asyncio.run_coroutine_threadsafe(asyncio.sleep(0, 1), self._loop).result(5.0)
+        return super().get(name, default)
+
+
+class Counted(tuple[InstanceCounts, ...]):
+    """Counts that know how often they were gone through."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[InstanceCounts]:
+        self.times += 1
+        return super().__iter__()
+
+
+async def test_looks_go_on_while_a_forecast_is_computed() -> None:
+    made = world()
+    made.flow(60.0)
+    drops = Drops(asyncio.get_running_loop())
+
+    async def sleep(seconds: float) -> None:
+        made.flow(seconds)
+
+    questions = Questions(made.ledger, Watched(made.source.fleet), sleep)
+    plan = PlanDraft((StepDraft(1000, period=60.0),))
+    found = await questions.forecast(ToCome("digits", "", "v1", DRAFT, plan, Objective.NON_INFERIOR, drops, 10.0))
+    assert [step.gates[0].gate for step in found.steps] == ["errors"]
+    assert drops.turns >= len(found.steps[0].gates)
+
+
+def gone_through(classes: Sequence[str]) -> int:
+    """How often a forecast goes through what a lane has counted, by a gate on each of so many classes."""
+    policy, violations = complete_policy(RECALLS, Meaning("classification", tuple(classes)))
+    assert not violations
+    terms = replace(demo_terms(policy, demo_plan(100, 1000), features=0), declared=tuple(classes))
+    both = replace(terms, test=terms.stable)
+    fleet = trial(3, terms).fleet
+    fleet.share = 0
+    before = [one.read(fleet.now, both) for one in fleet.instances]
+    fleet.run(10.0)
+    seen = Traffic.between(both, before, [one.read(fleet.now, both) for one in fleet.instances])
+    counted, recent = Counted(seen.counted), Counted(seen.recent)
+    assert len(forecast(terms, replace(seen, counted=counted, recent=recent), {})) == 2
+    return counted.times + recent.times
+
+
+def test_what_a_lane_counted_is_gone_through_as_often_for_many_classes_as_for_two() -> None:
+    assert gone_through(CLASSES) == gone_through([*CLASSES, *(f"class {number}" for number in range(40))]) > 0
