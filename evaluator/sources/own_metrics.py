@@ -108,13 +108,13 @@ def _counted(gate: Gate, bad: Sequence[RawSeries], total: Sequence[RawSeries]) -
     Raises:
         PrometheusError: they are no counts per version.
     """
-    wrong = {_key(gate, one): _count(gate, one) for one in bad}
+    wrong = _by_key(gate, "bad_query", bad)
     if total and not bad:
         raise PrometheusError(
             f"{gate.name}: bad_query gives no series; where nothing bad may have happened yet, append "
             "`or 0 * (…)` with total_query in it"
         )
-    totals = {_key(gate, one): _count(gate, one) for one in total}
+    totals = _by_key(gate, "total_query", total)
     for one in bad:
         key = _key(gate, one)
         if wrong[key] and key not in totals:
@@ -128,6 +128,21 @@ def _counted(gate: Gate, bad: Sequence[RawSeries], total: Sequence[RawSeries]) -
             raise PrometheusError(f"{gate.name}: bad_query counts {x} of {version} and total_query only {n}")
         found.setdefault(labels, []).append(own_series(gate.name, version, n, x))
     return {labels: tuple(sorted(series, key=lambda one: one.key)) for labels, series in found.items()}
+
+
+def _by_key(gate: Gate, query: str, series: Sequence[RawSeries]) -> dict[tuple[str, str], int]:
+    """Counts by the digest of all labels but the version's, and the version."""
+    found: dict[tuple[str, str], int] = {}
+    for one in series:
+        key = _key(gate, one)
+        if key in found:
+            # Names are no labels here: what is bad and all that there is have two.
+            raise PrometheusError(
+                f"{gate.name}: {query} gives several series that differ by name alone, one of them {_labels(one)}; "
+                "sum them: sum by (version, instance) (…)"
+            )
+        found[key] = _count(gate, one)
+    return found
 
 
 def _key(gate: Gate, one: RawSeries) -> tuple[str, str]:

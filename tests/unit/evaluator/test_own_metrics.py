@@ -281,6 +281,26 @@ async def test_what_is_no_count_is_no_evidence(
     assert said in reading.error
 
 
+@pytest.mark.parametrize("query", ["bad_query", "total_query"])
+async def test_series_that_differ_by_name_alone_are_no_evidence(query: str) -> None:
+    """As of a selector by several names: only one of them would be counted."""
+
+    class Named(Shops):
+        async def evaluate(self, expression: str, at: int, timeout: float) -> Sequence[RawSeries]:
+            found = list(await super().evaluate(expression, at, timeout))
+            several = ("web", "app") if expression == getattr(REFUNDS, query) else ("web",)
+            return [replace(one, labels={**one.labels, "__name__": name}) for one in found for name in several]
+
+    shops = Named()
+    shops.sell("north", "v1", 100, 2)
+    (reading,) = await OwnMetrics(Nothing(), shops, ManualClock()).read((), TERMS, 1.0)
+    assert reading.series is None
+    assert reading.error == (
+        f"refunds: {query} gives several series that differ by name alone, one of them "
+        "{__name__='app', shop='north', version='v1'}; sum them: sum by (version, instance) (…)"
+    )
+
+
 async def test_counts_may_be_as_old_as_the_policy_allows() -> None:
     clock = ManualClock()
     assert OwnMetrics(Nothing(), Shops(), clock).age(TERMS) == TERMS.policy.stale_after
