@@ -23,6 +23,10 @@ _CHUNK: Final = 2**16
 _THREADS: Final = 4
 _MATRIX: Final = "matrix"
 _VECTOR: Final = "vector"
+_UNFIT: Final = {_MATRIX: "ranges of samples", "scalar": "one number", "string": "a text"}
+"""What an expression may give besides a vector."""
+_UNASKABLE: Final = frozenset({http.client.BAD_REQUEST, http.client.UNPROCESSABLE_ENTITY})
+"""What an expression is refused with that cannot be read, or be evaluated."""
 _SAID: Final = 200
 """Characters of what a server says that are passed on."""
 
@@ -72,7 +76,7 @@ class PrometheusHttp:
     def _ask(self, query: str, at: int | None, end: float, kind: str) -> list[RawSeries]:
         status, body = self._post(query, at, end)
         if status != http.client.OK:
-            raise PrometheusError(self._refusal(status, body))
+            raise PrometheusError(self._refusal(status, body, kind))
         return parse(body, kind)
 
     def _post(self, query: str, at: int | None, end: float) -> tuple[int, bytes]:
@@ -126,7 +130,7 @@ class PrometheusHttp:
             "look_interval, or see what slows it down"
         )
 
-    def _refusal(self, status: int, body: bytes) -> str:
+    def _refusal(self, status: int, body: bytes, kind: str) -> str:
         url = self._access.url
         if status in {401, 403}:
             return (
@@ -138,7 +142,8 @@ class PrometheusHttp:
                 f"there is no Prometheus API at {url} (HTTP {status}): check CROSSFADE_EVALUATOR_PROMETHEUS; what "
                 "stands before /api/v1 belongs to it"
             )
-        return f"Prometheus at {url} does not answer the question (HTTP {status}{_said(body)}): see its log"
+        advice = "correct its query in the policy" if kind == _VECTOR and status in _UNASKABLE else "see its log"
+        return f"Prometheus at {url} does not answer the question (HTTP {status}{_said(body)}): {advice}"
 
 
 def promql(selection: Selection) -> str:
@@ -169,7 +174,14 @@ def parse(body: bytes, kind: str = _MATRIX) -> list[RawSeries]:
             )
         data = answer["data"]
         times = _Times()
-        if data["resultType"] != kind:
+        found = data["resultType"]
+        if kind == _VECTOR and (found in _UNFIT or any("histogram" in one for one in data["result"])):
+            # The user wrote the expression, and the server has done as it says.
+            raise PrometheusError(
+                f"its query gives {_UNFIT.get(found, 'native histograms')}, and counters are needed: write it in the "
+                "policy as sum by (version, instance) (…)"
+            )
+        if found != kind:
             raise TypeError(f"the answer is no {kind}")
         return [
             RawSeries(_labels(one["metric"]), {times[when]: float(value) for when, value in _samples(one, kind)})
