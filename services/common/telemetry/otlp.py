@@ -163,7 +163,7 @@ def decode(raw: bytes) -> Pull:
 
     Raises:
         google.protobuf.message.DecodeError: the bytes are no `MetricsData`.
-        ValueError: a histogram has other bounds than the catalog's.
+        ValueError: a histogram has other bounds than the catalog's, or not as many buckets.
     """
     data = otlp.MetricsData.FromString(raw)
     service = instance = ""
@@ -222,5 +222,7 @@ def _read_histogram(metric: Metric, message: otlp.Histogram) -> tuple[int, list[
         attributes = {pair.key: pair.value.string_value for pair in point.attributes}
         values = tuple(attributes.get(key, "") for key in metric.attributes)
         counts = tuple(point.bucket_counts)
+        if len(counts) != len(metric.bounds) + 1:
+            raise ValueError(f"{metric.name} came with {len(counts)} buckets instead of {len(metric.bounds) + 1}")
         found.append(Snapshot(metric, values, counts, point.sum, start_ns=point.start_time_unix_nano))
     return latest, found

@@ -77,6 +77,15 @@ def test_other_bounds_are_refused() -> None:
         otlp.decode(data.SerializeToString())
 
 
+def test_another_number_of_buckets_is_refused() -> None:
+    data = metrics_pb2.MetricsData.FromString(otlp.encode(RESOURCE, filled().snapshot()))
+    for metric in data.resource_metrics[0].scope_metrics[0].metrics:
+        if metric.name == catalog.INFERENCE_DURATION.name:
+            metric.histogram.data_points[0].bucket_counts.pop()
+    with pytest.raises(ValueError, match=r"came with \d+ buckets instead of"):
+        otlp.decode(data.SerializeToString())
+
+
 def test_snapshots_of_several_processes_add_up() -> None:
     one, other = filled(), filled()
     other.spread(catalog.INPUT_COUNT, ("0", "1", "2"), "churn", "v1", "live", "", "age", "p1").add([0, 1, 0])

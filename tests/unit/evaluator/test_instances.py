@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from grpc import aio
+from opentelemetry.proto.metrics.v1 import metrics_pb2
 
 from crossfade.telemetry.v1 import telemetry_pb2
 from evaluator.ports import ProcessView
@@ -131,6 +132,44 @@ async def test_a_channel_that_cannot_be_opened_leaves_one_process_unread(problem
     assert good.series
     assert (bad.instance_id, bad.series) == ("router-2", None)
     assert bad.error == f"no channel can be opened to its address 'bad': {problem}"
+    await source.close()
+
+
+class Torn(Answer):
+    """One whose attempts come twice, and once without their last bucket."""
+
+    def __await__(self):  # type: ignore[no-untyped-def] # as above
+        yield from ()
+        store = MetricStore()
+        named = {"model": "digits", "version": "v2", "traffic": "live", "outcome": "ok", "epoch": "1"}
+        series = store.histogram(
+            catalog.ATTEMPT_DURATION, *(named.get(name, "") for name in catalog.ATTEMPT_DURATION.attributes)
+        )
+        series.record(0.01)
+        resource = otlp.Resource("crossfade-router", "router-2", 1_000_000_000)
+        data = metrics_pb2.MetricsData.FromString(otlp.encode(resource, store.snapshot(), 61_000_000_000))
+        points = data.resource_metrics[0].scope_metrics[0].metrics[0].histogram.data_points
+        points.add().CopyFrom(points[0])
+        points[1].bucket_counts.pop()
+        return telemetry_pb2.GetMetricsResponse(metrics_data=data.SerializeToString())
+
+
+async def test_an_answer_that_cannot_be_read_leaves_one_process_unread() -> None:
+    class Tearing(Channel):
+        """A channel to a process whose answers are torn."""
+
+        def unary_unary(self, *args: object, **options: object) -> Callable[..., Answer]:
+            del args, options
+            return lambda *_, **__: Torn(())
+
+    def connect(address: str) -> Channel:
+        return Tearing() if address == "bad" else Channel()
+
+    source = InstanceSource(connect, ManualClock(), ())  # type: ignore[arg-type] # as much of one as is needed
+    good, torn = await source.read(PROCESSES, demo_terms(), 1.0)
+    assert good.series
+    assert (torn.instance_id, torn.series) == ("router-2", None)
+    assert torn.error.startswith(f"its metrics cannot be read: {catalog.ATTEMPT_DURATION.name} came with ")
     await source.close()
 
 
