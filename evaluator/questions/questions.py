@@ -129,7 +129,7 @@ class Questions:
 
     async def _replay(self, name: str, other: Other) -> tuple[Replayed, tuple[Violation, ...]]:
         rollout = await self._registry.rollout(name)
-        stable = rollout.stable or (await self._registry.lane(rollout.model, rollout.segment)).stable
+        stable = rollout.stable or await self._stable(rollout)
         judged_by = replace(
             rollout,
             policy=other.policy or rollout.policy,
@@ -154,6 +154,18 @@ class Questions:
                 "NOT_STARTED", f"nobody has looked at {name} yet, so that there is nothing to replay: crossfade status"
             )
         return replayed, ()
+
+    async def _stable(self, rollout: RolloutView) -> str:
+        """What a rollout that never ran was looked at beside; another version may be stable since."""
+        async for one in self._registry.concluded(rollout.name):
+            # Of processes a window has nothing of third versions.
+            processes = (process for process in one.look.window if not is_own(process))
+            for version in (series.values().get("version", "") for process in processes for series in process.series):
+                if version not in ("", rollout.test):
+                    return version
+        lane = await self._registry.lane(rollout.model, rollout.segment)
+        # As looks do where nothing is stable yet.
+        return lane.stable or rollout.test
 
     async def _forecast(self, asked: ToCome) -> Forecasted:
         lane = await self._registry.lane(asked.model, asked.segment)

@@ -1,13 +1,19 @@
-"""What a forecast takes from the looks that are due meanwhile, however many classes a model has."""
+"""Questions beside the looks: what a forecast takes from those that are due, and beside what a replay judges."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import pytest
+
+from evaluator.ports import ProcessView
 from evaluator.questions.forecast import forecast
-from evaluator.questions.questions import Questions, ToCome
+from evaluator.questions.questions import Other, Questions, ToCome
 from evaluator.questions.traffic import Traffic
 from evaluator.terms import Terms
+from evaluator.verdict.decision import Phase
+from evaluator.window.arm_rows import own_series
+from evaluator.window.arms import OWN_PROCESS
 from evaluator.window.counts import InstanceCounts
 from evaluator.window.readings import Reading
 from services.common.policy.defaults import complete_policy
@@ -16,7 +22,7 @@ from services.common.policy.metrics import EACH_CLASS, MetricKind
 from services.common.policy.records import Meaning, Objective
 from tests.fakes.metrics import CLASSES
 from tests.fakes.rollouts import demo_plan, demo_terms, trial
-from tests.unit.evaluator.world import DRAFT, Counters, world
+from tests.unit.evaluator.world import DRAFT, NAME, Counters, world
 
 RECALLS = PolicyDraft(gates=(GateDraft(MetricKind.RECALL, required=True, positive=EACH_CLASS),))
 
@@ -28,6 +34,19 @@ class Watched(Counters):
     async def earlier(self, terms: Terms, seconds: float, timeout: float) -> Sequence[Reading]:
         del terms, seconds, timeout
         return []
+
+
+@dataclass
+class Shops(Counters):
+    """A source with counts of the user's own beside it, of a version that is over."""
+
+    sold: int = 0
+
+    async def read(self, processes: Sequence[ProcessView], terms: Terms, timeout: float) -> Sequence[Reading]:
+        self.sold += 10
+        own = own_series("refunds", "v0", self.sold, 0)
+        shop = Reading(f"{OWN_PROCESS}refunds/north", round(self.fleet.now * 1e6), (own,), reused_id=True)
+        return [shop, *await super().read(processes, terms, timeout)]
 
 
 class Drops(dict[str, float]):
@@ -86,3 +105,32 @@ def gone_through(classes: Sequence[str]) -> int:
 
 def test_what_a_lane_counted_is_gone_through_as_often_for_many_classes_as_for_two() -> None:
     assert gone_through(CLASSES) == gone_through([*CLASSES, *(f"class {number}" for number in range(40))]) > 0
+
+
+@pytest.mark.parametrize("stable", ["v3", ""])
+async def test_a_rollout_that_never_ran_is_replayed_beside_what_was_stable_then(stable: str) -> None:
+    made = world(phase=Phase.WAITING, stable="")
+    made.source = Shops(made.source.fleet)
+    evaluator, names = made.evaluator(), frozenset(one.name for one in made.source.fleet.instances)
+    for silent in (names, frozenset[str]()):
+        made.source.silent = silent
+        await made.looks(evaluator, 2)
+    assert [one.instance_id for one in made.ledger.looks[1].window if one.series] == [f"{OWN_PROCESS}refunds/north"]
+    assert "waits until v1 carries all of the traffic" in made.ledger.decisions[-1].reason
+    # It was given up, and another version took the lane.
+    made.ledger.view = replace(made.ledger.view, phase=None)
+    made.ledger.stable = stable
+    found, violations = await Questions(made.ledger, Watched(made.source.fleet)).replay(NAME, Other())
+    assert (found.looks, found.parts_at, violations) == (4, 0, ())
+    assert found.last is not None
+    assert found.last.reason == made.ledger.decisions[-1].reason
+
+
+async def test_a_rollout_in_a_lane_where_nothing_was_stable_is_replayed_as_it_was_looked_at() -> None:
+    made = world(phase=Phase.WAITING, stable="")
+    made.ledger.stable = ""
+    # Nothing has any traffic.
+    made.source.silent = frozenset(one.name for one in made.source.fleet.instances)
+    await made.looks(made.evaluator(), 2)
+    found, _ = await Questions(made.ledger, Watched(made.source.fleet)).replay(NAME, Other())
+    assert (found.looks, found.parts_at) == (2, 0)
