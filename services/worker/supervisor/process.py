@@ -10,6 +10,7 @@ import socket
 from collections.abc import Collection
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
 from typing import Final
 
 from services.common.environment import environment
@@ -88,6 +89,7 @@ class ForkServer:
     def _start(self, config: ChildConfig, pipe: socket.socket) -> ForkServerProcess:
         process = self._context.Process(target=_run_child, args=(config, pipe), name=str(config.key), daemon=True)
         with environment(self._environment):
+            _end_lost_server()
             forkserver.ensure_running()
             # The fork is a part of the load, and not to be paid for by versions on other processors.
             _run_server_on(config.cores or os.sched_getaffinity(0))
@@ -107,6 +109,22 @@ def _run_server_on(cores: Collection[int]) -> None:
     if pid is not None:
         with contextlib.suppress(OSError):
             os.sched_setaffinity(pid, cores)
+
+
+def _end_lost_server() -> None:
+    """Ends the fork server if nobody finds it any more: its socket lies among the machine's temporary files, of which
+    some machines remove the old ones.
+    """
+    address: str | None = vars(forkserver._forkserver)["_forkserver_address"]  # noqa: SLF001 - as above
+    if address is None or Path(address).exists():
+        return
+    _end_server()
+    try:
+        # The next one's socket lies there too.
+        Path(address).parent.mkdir(mode=0o700)
+    except FileExistsError:
+        # It may be somebody else's by now: multiprocessing makes another one.
+        vars(multiprocessing.current_process())["_config"].pop("tempdir", None)
 
 
 def _end_server() -> None:

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +258,27 @@ async def test_a_fork_server_that_does_not_answer_is_replaced_and_its_forks_live
     await before.exit_code()
     # Whoever took it over need not have asked for its status.
     assert not psutil.pid_exists(before.pid) or psutil.Process(before.pid).status() == psutil.STATUS_ZOMBIE
+
+
+def _tidy_up(folder: Path, whole: bool) -> None:
+    for left in folder.iterdir():
+        left.unlink()
+    if whole:
+        folder.rmdir()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_a_fork_server_whose_socket_was_tidied_up_is_replaced(versions: _Versions, whole: bool) -> None:
+    before = await versions.start("v1")
+    before.link.send(_TOLD)
+    assert isinstance(await _first_word(before), messages.Ready)
+    _tidy_up(Path(util.get_temp_dir()), whole)
+    after = await versions.start("v2")
+    after.link.send(_TOLD)
+    assert isinstance(await _first_word(after), messages.Ready)
+    caller = Caller(versions.address("v1"))
+    await caller.predict(reference_rows(1))
+    await caller.channel.close()
 
 
 async def test_what_was_imported_for_all_versions_stays_shared(versions: _Versions) -> None:
