@@ -44,8 +44,7 @@ class Held:
     def close(self) -> None:
         """Lets it go; it was used until now."""
         if self._close.alive:
-            with contextlib.suppress(OSError):
-                os.utime(self.folder)
+            _note_use(self.folder)
             self._close()
 
 
@@ -140,7 +139,7 @@ class ArtifactCache:
                 if (replaced or is_alone(lock)) and is_at(folder, lock):
                     self._discard(folder)
                 return None
-            os.utime(folder)
+            _note_use(folder)
             unlocking.pop_all()
             return Held(folder, manifest, lock)
 
@@ -212,6 +211,12 @@ class ArtifactCache:
         with contextlib.suppress(FileNotFoundError):
             folder.rename(place)
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _note_use(folder: Path) -> None:
+    """Notes that it is used now; what lies on a disk that cannot be written at present is used all the same."""
+    with contextlib.suppress(OSError):
+        os.utime(folder)
 
 
 def _signature_of(folder: Path) -> Path:

@@ -1,5 +1,6 @@
 """The cache keeps within its bound, never at the cost of what is in use, and cleans up after whoever was killed."""
 
+import contextlib
 import os
 import resource
 import subprocess
@@ -7,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -222,3 +223,35 @@ def test_a_damaged_copy_in_use_stays_until_a_good_one_takes_its_place(
     assert again.folder == held.folder
     assert (again.folder / "golden.npz").read_bytes() == FILES["golden.npz"]
     assert list((tmp_path / "cache").glob(".*")) == []
+
+
+_READ_ONLY: Final = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+"""Runs a command for which a folder lies on a disk that cannot be written; needs mounts of its own."""
+_OWN_MOUNTS: Final = ("unshare", "--map-root-user", "--mount")
+
+
+def _can_mount(folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        done = subprocess.run([*_OWN_MOUNTS, "sh", "-c", _READ_ONLY, folder, "true"], check=False, capture_output=True)
+        return done.returncode == 0
+    return False
+
+
+def test_what_is_there_is_used_although_its_disk_cannot_be_written(
+    tmp_path: Path, publish: Callable[[int], ArtifactRef]
+) -> None:
+    artifact, root = publish(1), tmp_path / "cache"
+    folder = ArtifactCache(root).fetch(artifact).folder
+    if not _can_mount(root):
+        pytest.skip("this machine lets nobody mount")
+    code = (
+        "import pathlib, sys\n"
+        "from services.worker.artifacts.cache import ArtifactCache\n"
+        "from services.worker.domain import ArtifactRef\n"
+        "print(ArtifactCache(pathlib.Path(sys.argv[1])).fetch(ArtifactRef(sys.argv[2], sys.argv[3], 0)).folder)\n"
+    )
+    command = [sys.executable, "-c", code, str(root), artifact.uri, artifact.digest]
+    done = subprocess.run(
+        [*_OWN_MOUNTS, "sh", "-c", _READ_ONLY, root, *command], check=False, timeout=60, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == str(folder), done.stderr
