@@ -72,7 +72,9 @@ class ForkServer:
             theirs.close()
 
     async def _fork(self, config: ChildConfig, pipe: socket.socket) -> ForkServerProcess:
-        starting = asyncio.ensure_future(on_thread(lambda _: self._start(config, pipe), "fork"))
+        # The thread's own: when this is cancelled, the thread may yet be about to send it, by its number.
+        sent = pipe.dup()
+        starting = asyncio.ensure_future(on_thread(lambda _: self._start(config, sent), "fork"))
         try:
             answered, _ = await asyncio.wait({starting}, timeout=self._limit_seconds)
             if not answered:
@@ -88,7 +90,7 @@ class ForkServer:
 
     def _start(self, config: ChildConfig, pipe: socket.socket) -> ForkServerProcess:
         process = self._context.Process(target=_run_child, args=(config, pipe), name=str(config.key), daemon=True)
-        with environment(self._environment):
+        with pipe, environment(self._environment):
             _end_lost_server()
             forkserver.ensure_running()
             # The fork is a part of the load, and not to be paid for by versions on other processors.

@@ -5,11 +5,13 @@ import contextlib
 import itertools
 import os
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from multiprocessing import util
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -29,6 +31,7 @@ from services.worker.supervisor.process import ForkServer, VersionProcess, _end_
 from services.worker.version.memory import own_bytes
 from tests.fakes.models import reference_rows
 from tests.integration.worker.conftest import Caller
+from tests.support.wait import until
 
 _HOST = "127.0.0.1"
 _TOLD = messages.Tell(Context((LaneContext("", 7, 60.0),)), ())
@@ -258,6 +261,33 @@ async def test_a_fork_server_that_does_not_answer_is_replaced_and_its_forks_live
     await before.exit_code()
     # Whoever took it over need not have asked for its status.
     assert not psutil.pid_exists(before.pid) or psutil.Process(before.pid).status() == psutil.STATUS_ZOMBIE
+
+
+class _SlowlyPickled:
+    """Stands in for a config."""
+
+    key = "slow"
+    cores: frozenset[int] = frozenset()
+
+    def __init__(self) -> None:
+        self.pickling, self.go_on = threading.Event(), threading.Event()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.pickling.set()
+        assert self.go_on.wait(30)
+        return SimpleNamespace, ()
+
+
+async def test_a_start_that_is_cancelled_leaves_the_fork_server_to_others(versions: _Versions) -> None:
+    server = psutil.Process((await versions.start("v1")).pid).ppid()
+    config: Any = _SlowlyPickled()
+    starting = asyncio.create_task(versions.forks.start(config))
+    await until(config.pickling.is_set)
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    config.go_on.set()
+    await until(lambda: all(one.name != "fork" for one in threading.enumerate()))
+    assert psutil.Process((await versions.start("v2")).pid).ppid() == server
 
 
 def _tidy_up(folder: Path, whole: bool) -> None:
