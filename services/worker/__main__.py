@@ -7,8 +7,12 @@ def main() -> None:
     from services.common.process import run
     from services.worker.app import App
     from services.worker.settings import WorkerSettings
+    from services.worker.supervisor.process import end_server
 
-    run("worker", WorkerSettings, App)
+    try:
+        run("worker", WorkerSettings, App)
+    finally:
+        end_server()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import select
 import signal
 import socket
 from collections.abc import Collection
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Final
@@ -51,7 +51,7 @@ class ForkServer:
     def warm_up(self) -> None:
         """Starts the server itself, which imports torch meanwhile; the first `start` does it otherwise."""
         with environment(self._environment):
-            forkserver.ensure_running()
+            _ensure_server()
 
     async def start(self, config: ChildConfig) -> "VersionProcess":
         """Starts the process that loads and serves what `config` names.
@@ -78,7 +78,7 @@ class ForkServer:
         try:
             answered, _ = await asyncio.wait({starting}, timeout=self._limit_seconds)
             if not answered:
-                await on_thread(lambda _: _end_server(), "fork server")
+                await on_thread(lambda _: end_server(), "fork server")
                 # Its end is what the thread hears; until then the environment is not as it was.
                 await asyncio.wait({starting})
         except asyncio.CancelledError:
@@ -92,7 +92,7 @@ class ForkServer:
         process = self._context.Process(target=_run_child, args=(config, pipe), name=str(config.key), daemon=True)
         with pipe, environment(self._environment):
             _end_lost_server()
-            forkserver.ensure_running()
+            _ensure_server()
             # The fork is a part of the load, and not to be paid for by versions on other processors.
             _run_server_on(config.cores or os.sched_getaffinity(0))
             process.start()
@@ -103,6 +103,20 @@ def _server() -> int | None:
     # There is no public way.
     pid: int | None = vars(forkserver._forkserver)["_forkserver_pid"]  # noqa: SLF001
     return pid
+
+
+def _ensure_server() -> None:
+    """Starts the fork server if it does not run.
+
+    Neither it nor its forks hear of Ctrl-C, which reaches the whole process group: the supervisor decides on it.
+    """
+    # Started together with the other, it would let the signal through again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _run_server_on(cores: Collection[int]) -> None:
@@ -120,7 +134,7 @@ def _end_lost_server() -> None:
     address: str | None = vars(forkserver._forkserver)["_forkserver_address"]  # noqa: SLF001 - as above
     if address is None or Path(address).exists():
         return
-    _end_server()
+    end_server()
     try:
         # The next one's socket lies there too.
         Path(address).parent.mkdir(mode=0o700)
@@ -129,8 +143,11 @@ def _end_lost_server() -> None:
         vars(multiprocessing.current_process())["_config"].pop("tempdir", None)
 
 
-def _end_server() -> None:
-    """Ends the fork server, whose forks live on; multiprocessing begins another one when it finds it ended."""
+def end_server() -> None:
+    """Ends the fork server, whose forks live on; multiprocessing begins another one when it finds it ended.
+
+    Left to itself it ends with this process, but not before it has imported everything, which may take many seconds.
+    """
     pid = _server()
     if pid is not None:
         os.kill(pid, signal.SIGKILL)
@@ -173,7 +190,7 @@ class VersionProcess:
         # The fork server says so; one that hangs is not waited for, and replaced.
         await asyncio.to_thread(self._process.join, _EXIT_SECONDS)
         if self._process.exitcode is None:
-            await asyncio.to_thread(_end_server)
+            await asyncio.to_thread(end_server)
             await asyncio.to_thread(self._process.join, _EXIT_SECONDS)
         if self._handle is not None:
             os.close(self._handle)

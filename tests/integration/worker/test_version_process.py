@@ -27,7 +27,7 @@ from services.worker.pipes import messages
 from services.worker.process_config import ChildConfig
 from services.worker.settings import WorkerSettings
 from services.worker.supervisor.ports import Ports
-from services.worker.supervisor.process import ForkServer, VersionProcess, _end_server
+from services.worker.supervisor.process import ForkServer, VersionProcess, end_server
 from services.worker.version.memory import own_bytes
 from tests.fakes.models import reference_rows
 from tests.integration.worker.conftest import Caller
@@ -326,7 +326,7 @@ async def test_threads_that_a_setting_asks_for_go_before_the_environment(
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     said = []
     for own in (False, True):
-        _end_server()
+        end_server()
         versions.forks = ForkServer(threads=3, own=own)
         process = await versions.start(f"v{own:d}")
         server = psutil.Process(process.pid).parent()
