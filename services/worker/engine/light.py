@@ -71,9 +71,12 @@ def _pack(module: GraphModule, mixed: torch.dtype | None) -> bytes:
         if packed is None:
             return b""
         names[name] = packed
+    # Before anything is copied: a table of gigabytes may be there for the one row that is looked up.
     if sum(tensor.nbytes for tensor in tensors.values()) > _MOST_BYTES:
         return b""
-    return json.dumps({"text": source.text, "names": names}).encode() + b"\n" + safetensors.torch.save(tensors)
+    # Copied: two names may stand for the same memory.
+    copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    return json.dumps({"text": source.text, "names": names}).encode() + b"\n" + safetensors.torch.save(copies)
 
 
 def unpack(packed: bytes) -> Source:
@@ -89,8 +92,7 @@ def unpack(packed: bytes) -> Source:
 def _packed(name: str, value: object, tensors: dict[str, torch.Tensor]) -> list[object] | None:
     """A constant's kind and what says which; None: it is of no kind that is known."""
     if isinstance(value, torch.Tensor):
-        # Copied: two names may stand for the same memory.
-        tensors[name] = value.detach().clone(memory_format=torch.contiguous_format)
+        tensors[name] = value.detach()
         return ["tensor", name]
     if isinstance(value, _OF_TORCH):
         return ["torch", str(value).removeprefix("torch.")]

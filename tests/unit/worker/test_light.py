@@ -123,6 +123,13 @@ def test_what_is_not_small_or_may_take_longer_is_the_engines_alone(module: nn.Mo
     assert packed(module) == b""
 
 
+def test_weights_that_are_too_large_are_not_copied_to_find_that_out() -> None:
+    program = exported(_Looking(), torch.randn(3, 4))
+    # More than any memory holds: all of its rows are the same one.
+    program.get_submodule("table").register_parameter("weight", nn.Parameter(torch.ones(1, 2).expand(10**13, 2)))
+    assert pack_if_light(program, [torch.randn(1, 4)], Precision.FP32) == b""
+
+
 def test_two_million_multiplications_are_small() -> None:
     assert packed(nn.Sequential(nn.Linear(4, 1900), nn.Linear(1900, 1000))) != b""
 
