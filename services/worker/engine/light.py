@@ -38,7 +38,7 @@ def pack_if_light(module: torch.nn.Module, row: Sequence[torch.Tensor], precisio
         precision: what it is to run in.
 
     Raises:
-        Exception: whatever the program raised.
+        Exception: whatever the program raised, or a constant that cannot be stored.
     """
     return _pack(module, MIXED.get(precision)) if isinstance(module, GraphModule) and _is_light(module, row) else b""
 

@@ -1,6 +1,6 @@
 """What a version must show before it is called ready: its golden answers, finite, in every way that it will run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from crossfade.architecture import ArchitectureError, find, package_of
 from crossfade.artifact import ArtifactError, read_golden
 from crossfade.manifest import Manifest, Precision
 from services.common.clock import Clock
+from services.common.telemetry.logs import make_log
 from services.common.text import first_line
 from services.worker.domain import FailureCode, LoadError, LoadReport
 from services.worker.engine.compiling import Compiler, compile_program
@@ -82,7 +83,7 @@ def prepare(folder: Path, manifest: Manifest, settings: WorkerSettings, clock: C
         report = replace(prepared.report, load_seconds=taken, architecture=built or "")
         light = b""
         if prepared.keeps_nothing and settings.inline_rows and not settings.compile_programs and device.type == "cpu":
-            light = pack_if_light(program, engine.tensors(check.inputs(0, 1)), engine.precision)
+            light = _light(program, engine.tensors(check.inputs(0, 1)), folder, engine.precision, settings)
         return replace(prepared, report=report, bounds=check.within(bounds), light=light)
     except (torch.OutOfMemoryError, torch.AcceleratorError) as error:
         if is_out_of_memory(error):
@@ -157,6 +158,19 @@ def _verified(
         precision_reason=trial.reason + compiled + recorded,
     )
     return Prepared(engine, max_rows, report, keeps_nothing=keeps_nothing)
+
+
+def _light(
+    program: torch.nn.Module, row: Sequence[torch.Tensor], folder: Path, precision: Precision, settings: WorkerSettings
+) -> bytes:
+    """The program for front-ends, if it is light."""
+    try:
+        return pack_if_light(program, row, precision)
+    except Exception as error:  # noqa: BLE001 - whatever it was, the engine has shown that it can
+        log = make_log("crossfade-worker", settings.log_level)
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        log.warning("rows that come alone are run by the engine too", folder=str(folder), reason=reason)
+        return b""
 
 
 def _refused(complaint: str, error: float, larger: bool = False) -> LoadError:

@@ -296,3 +296,25 @@ def test_an_error_that_no_number_says_is_below_zero(tmp_path: Path) -> None:
     report = prepare(tmp_path / "halved", manifest, settings, SystemClock(), 0.0).report
     assert (report.precision, report.mixed_error) == ("fp32", -1.0)
     assert "hold NaN or infinities in fp16" in report.precision_reason
+
+
+class Filtering(nn.Module):
+    """Filters in the frequency domain, by numbers that safetensors has no type for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("kept", torch.ones(3, dtype=torch.complex128))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[rows, 4] to the same."""
+        filtered: torch.Tensor = torch.fft.irfft(torch.fft.rfft(x) * self.kept).float()
+        return filtered
+
+
+def test_what_cannot_be_handed_to_front_ends_is_served_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = packaged(Filtering(), np.random.default_rng(0).random((8, 4), dtype=np.float32), tmp_path / "filtering")
+    settings = WorkerSettings(device="cpu", batch_seconds=60.0)
+    assert prepare(tmp_path / "filtering", manifest, settings, SystemClock(), 0.0).light == b""
+    assert "run by the engine too" in capsys.readouterr().err
