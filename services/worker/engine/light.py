@@ -20,6 +20,8 @@ from services.worker.engine.flat import Source, source_of
 from services.worker.engine.multiplications import multiplications
 
 _MOST_OPERATORS: Final = 64
+_MOST_CALLS: Final = 256
+"""Of the operators that these consist of: a GRU calls a dozen at each step, and each takes its time."""
 _MOST_WORK: Final = 2_000_000
 """Multiplications, and numbers that operators give, for one row: less than half a millisecond of a processor."""
 _MOST_BYTES: Final = 16 << 20
@@ -52,7 +54,7 @@ def _is_light(module: GraphModule, row: Sequence[torch.Tensor]) -> bool:
     # In inference mode what is made of others shows as one, of which nobody has counted the multiplications.
     with torch.no_grad(), work:
         module(*row)
-    return work.done <= _MOST_WORK
+    return work.done <= _MOST_WORK and work.calls <= _MOST_CALLS
 
 
 def _is_plain(target: Any) -> bool:
@@ -126,7 +128,7 @@ class _Work(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch leaves 
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # likewise
-        self.done = 0
+        self.done = self.calls = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -136,6 +138,7 @@ class _Work(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch leaves 
         given = kwargs or {}
         gave = func(*args, **given)
         if not func.is_view:
+            self.calls += 1
             self.done += sum(one.numel() for one in tree_leaves(gave) if isinstance(one, torch.Tensor))
         self.done += multiplications(func, args, given, gave)
         return gave

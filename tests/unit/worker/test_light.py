@@ -85,12 +85,12 @@ class _Attending(nn.Module):
 class _Remembering(nn.Module):
     """Reads [steps, numbers]."""
 
-    def __init__(self) -> None:
+    def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        self.layer = nn.LSTM(4, 256, batch_first=True)
+        self.layer = layer
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """To [rows, 256]."""
+        """To [rows, width]."""
         steps, _ = self.layer(x)
         last: torch.Tensor = steps[:, -1]
         return last
@@ -195,7 +195,7 @@ def test_what_is_not_small_or_may_take_longer_is_the_engines_alone(module: nn.Mo
     ("module", "small", "large"),
     [
         pytest.param(_Attending(), (2, 64, 16), (2, 300, 16), id="attention"),
-        pytest.param(_Remembering(), (5, 4), (10, 4), id="an LSTM"),
+        pytest.param(_Remembering(nn.LSTM(4, 256, batch_first=True)), (5, 4), (10, 4), id="an LSTM"),
         pytest.param(_Inverting(), (40, 40), (150, 150), id="an inverse"),
         pytest.param(_Weighing(), (500, 1000), (2500, 1000), id="matrix and vector"),
     ],
@@ -208,6 +208,12 @@ def test_all_multiplications_count(module: nn.Module, small: tuple[int, ...], la
 @pytest.mark.parametrize(("module", "width"), [(_Comparing(), 512), (_Multiplying(), 200)])
 def test_multiplications_with_what_a_program_holds_count(module: nn.Module, width: int) -> None:
     assert packed(module, (width,)) == b""
+
+
+def test_what_an_operator_consists_of_counts() -> None:
+    module = _Remembering(nn.GRU(4, 4, batch_first=True))
+    assert packed(module, (10, 4)) != b""
+    assert packed(module, (30, 4)) == b""
 
 
 def test_weights_that_are_too_large_are_not_copied_to_find_that_out() -> None:
