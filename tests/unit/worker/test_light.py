@@ -74,14 +74,6 @@ class _Wide(nn.Module):
         return x.unsqueeze(-1).expand(-1, -1, 1_000_000).exp().mean(-1)
 
 
-class _Attending(nn.Module):
-    """Attention of [heads, positions, numbers] to themselves."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """To the same."""
-        return nn.functional.scaled_dot_product_attention(x, x, x)
-
-
 class _Remembering(nn.Module):
     """Reads [steps, numbers]."""
 
@@ -94,52 +86,6 @@ class _Remembering(nn.Module):
         steps, _ = self.layer(x)
         last: torch.Tensor = steps[:, -1]
         return last
-
-
-class _Comparing(nn.Module):
-    """How far a row is from many others."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.others = nn.Parameter(torch.randn(5000, 512))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[rows, 512] to [rows, 5000]."""
-        return torch.cdist(x, self.others, p=1.0)
-
-
-class _Multiplying(nn.Module):
-    """Multiplies numbers with one another."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Bilinear(200, 200, 60)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[rows, 200] to [rows, 60]."""
-        found: torch.Tensor = self.layer(x, x)
-        return found
-
-
-class _Inverting(nn.Module):
-    """Inverts a matrix."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[rows, n, n] to the same."""
-        inverted: torch.Tensor = torch.linalg.inv(x)
-        return inverted
-
-
-class _Weighing(nn.Module):
-    """One weight for each of a row's vectors."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(1000))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[rows, vectors, 1000] to [rows, vectors]."""
-        return torch.matmul(x, self.weight)
 
 
 def packed(module: nn.Module, shape: tuple[int, ...] = (4,), precision: Precision = Precision.FP32) -> bytes:
@@ -189,25 +135,6 @@ def test_weights_are_copies_of_the_engines() -> None:
 )
 def test_what_is_not_small_or_may_take_longer_is_the_engines_alone(module: nn.Module) -> None:
     assert packed(module) == b""
-
-
-@pytest.mark.parametrize(
-    ("module", "small", "large"),
-    [
-        pytest.param(_Attending(), (2, 64, 16), (2, 300, 16), id="attention"),
-        pytest.param(_Remembering(nn.LSTM(4, 256, batch_first=True)), (5, 4), (10, 4), id="an LSTM"),
-        pytest.param(_Inverting(), (40, 40), (150, 150), id="an inverse"),
-        pytest.param(_Weighing(), (500, 1000), (2500, 1000), id="matrix and vector"),
-    ],
-)
-def test_all_multiplications_count(module: nn.Module, small: tuple[int, ...], large: tuple[int, ...]) -> None:
-    assert packed(module, small) != b""
-    assert packed(module, large) == b""
-
-
-@pytest.mark.parametrize(("module", "width"), [(_Comparing(), 512), (_Multiplying(), 200)])
-def test_multiplications_with_what_a_program_holds_count(module: nn.Module, width: int) -> None:
-    assert packed(module, (width,)) == b""
 
 
 def test_what_an_operator_consists_of_counts() -> None:
