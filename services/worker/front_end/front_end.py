@@ -25,8 +25,9 @@ from services.worker.front_end.inference import InferenceServicer
 from services.worker.front_end.lanes import LaneBook
 from services.worker.front_end.overload import Overload
 from services.worker.front_end.ranges import Ranges
-from services.worker.front_end.runner import Here, Runner
+from services.worker.front_end.runner import Runner
 from services.worker.front_end.servicer import CountLabels, PredictServicer
+from services.worker.front_end.single_rows import Here
 from services.worker.front_end.spans import Spans
 from services.worker.pipes import messages
 from services.worker.process_config import ChildConfig

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from services.common.clock import Clock
 from services.common.errors import (
@@ -15,29 +15,11 @@ from services.common.errors import (
 )
 from services.worker.front_end.pace import Pace
 from services.worker.front_end.requests import Answer, BatchRecord, OnBatch, Request
-from services.worker.front_end.solitude import Solitude, Way
+from services.worker.front_end.single_rows import Here, SingleRows
 from services.worker.shared_memory.exchange import Exchange
-from services.worker.shared_memory.records import (
-    BatchAnswer,
-    BatchFeed,
-    Outcome,
-    PieceRecord,
-    RequestRecord,
-    pack_request,
-)
+from services.worker.shared_memory.records import BatchAnswer, BatchFeed, Outcome, RequestRecord, pack_request
 from services.worker.shared_memory.rows import RowRing
 from services.worker.shared_memory.tensors import Array
-
-_TURNS: Final = 2
-"""Turns of the event loop after which another request that waits in gRPC has come."""
-
-
-class Here(Protocol):
-    """Runs single rows in this process: the one at this place of an exchange's memory, beside which the answer lies
-    then. How it ended, whether it is finite, and what was said.
-    """
-
-    def __call__(self, exchange: Exchange, place: int, /) -> tuple[Outcome, bool, str]: ...
 
 
 class Runner:
@@ -76,9 +58,9 @@ class Runner:
         self._on_lost = on_lost
         self._on_full = on_full
         self._checks = checks
-        self._here = here
-        self._solitude = Solitude()
-        self._held: RequestRecord | None = None
+        self._single_rows = (
+            None if here is None else SingleRows(here, exchange, clock, tell=self._tell, finish=self._finish)
+        )
         self._ring = RowRing(exchange.capacity)
         self._feed = BatchFeed()
         self._requests: dict[int, Request] = {}
@@ -141,7 +123,11 @@ class Runner:
         answer: asyncio.Future[Answer] = self._loop.create_future()
         request = Request(self._number, first, rows, rows, self._clock.monotonic(), tag, answer)
         self._requests[self._number] = request
-        self._hand_over(RequestRecord(self._number, first, rows, deadline))
+        record = RequestRecord(self._number, first, rows, deadline)
+        if self._single_rows is None:
+            self._tell(record)
+        else:
+            self._single_rows.hand_over(record, alone=len(self._requests) == 1)
         return request
 
     def release(self, request: Request) -> None:
@@ -149,8 +135,8 @@ class Runner:
         request.released = True
         if not request.left:
             self._ring.give_back(request.first)
-        elif self._held is not None and self._held.number == request.number:
-            self._answer_held(Outcome.CANCELLED)
+        elif self._single_rows is not None and self._single_rows.cancel(request.number):
+            return
         elif not self._closed:
             # The engine answers this too, and the rows are free from then on.
             self._tell(RequestRecord(request.number, 0, 0, 0.0))
@@ -167,7 +153,8 @@ class Runner:
         if self._closed:
             return
         self._closed = True
-        self._held = None
+        if self._single_rows is not None:
+            self._single_rows.close()
         self._loop.remove_reader(self.exchange.answers.reading)
         self._loop.remove_writer(self.exchange.requests.writing)
         self.exchange.requests.close_writing()
@@ -176,51 +163,6 @@ class Runner:
 
     def _is_within_bound(self, rows: int) -> bool:
         return not self._rows or self._rows + rows <= self.exchange.bound
-
-    def _hand_over(self, record: RequestRecord) -> None:
-        """To whatever runs it: a row that comes alone is run here, if it can be."""
-        if self._here is None:
-            self._tell(record)
-            return
-        way = self._solitude.way(alone=len(self._requests) == 1, single=record.rows == 1)
-        if self._held is not None:
-            held, self._held = self._held, None
-            self._tell(held)
-        match way:
-            case Way.ENGINE:
-                self._tell(record)
-            case Way.HERE:
-                self._held = record
-                self._run_held()
-            case Way.WAIT:
-                self._held = record
-                self._loop.call_soon(self._wait, record, _TURNS)
-
-    def _wait(self, record: RequestRecord, turns: int) -> None:
-        if self._held is not record:
-            # Another one has come, or nobody waits for it any more.
-            return
-        if turns:
-            self._loop.call_soon(self._wait, record, turns - 1)
-        else:
-            self._run_held()
-
-    def _run_held(self) -> None:
-        assert self._held is not None and self._here is not None  # noqa: S101 - for the type checker
-        started = self._clock.monotonic()
-        if self._held.deadline <= started:
-            self._answer_held(Outcome.EXPIRED)
-        else:
-            outcome, finite, text = self._here(self.exchange, self._held.first)
-            self._answer_held(outcome, started, self._clock.monotonic() - started, finite=finite, text=text)
-
-    def _answer_held(
-        self, outcome: Outcome, started: float = 0.0, seconds: float = 0.0, *, finite: bool = False, text: str = ""
-    ) -> None:
-        """As the engine would answer."""
-        assert self._held is not None  # noqa: S101 - for the type checker
-        number, self._held = self._held.number, None
-        self._finish(BatchAnswer(1, 1, started, seconds, outcome, finite, True, (PieceRecord(number, 1),), text))
 
     def _tell(self, record: RequestRecord) -> None:
         """Tells the engine: at once when it has nothing else to do, and else of all that came in one turn of the loop.

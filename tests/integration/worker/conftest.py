@@ -22,6 +22,7 @@ from tests.fakes.otlp_receiver import OtlpReceiver
 from tests.fakes.registry import LIVE, FakeRegistry, lane, wanted
 from tests.integration.worker.ending import HOUSE
 from tests.integration.worker.streams import Streams
+from tests.integration.worker.versions import Versions
 from tests.support.installing import install
 from tests.support.wait import until
 from tests.support.worker import Failure, failure_of
@@ -219,3 +220,14 @@ def linear(house: Path, tmp_path: Path) -> Packaged:
     return Packaged(
         package(module, architecture=of, to=tmp_path / "linear", example=rows[:16], reference=rows, classes=CLASSES)
     )
+
+
+@pytest.fixture
+async def versions(artifacts: Callable[..., Any], token_keys: Path) -> AsyncIterator[Versions]:
+    """Ends what was started."""
+    started = Versions(artifacts().artifact.path, token_keys)
+    yield started
+    for process in started.processes:
+        process.kill()
+        await process.exit_code()
+    started.ports.close()

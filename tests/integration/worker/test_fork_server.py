@@ -1,0 +1,107 @@
+"""The server that versions' processes are forked from."""
+
+import asyncio
+import os
+import threading
+from multiprocessing import util
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+from services.worker.pipes import messages
+from services.worker.supervisor.process import ForkServer, end_server
+from tests.fakes.models import reference_rows
+from tests.integration.worker.conftest import Caller
+from tests.integration.worker.versions import TOLD, Versions, first_word
+from tests.support.wait import until
+
+
+async def test_a_fork_server_that_does_not_answer_is_replaced_and_its_forks_live_on(versions: Versions) -> None:
+    before = await versions.start("v1")
+    before.link.send(TOLD)
+    assert isinstance(await first_word(before), messages.Ready)
+    server = psutil.Process(before.pid).parent()
+    assert server is not None
+    server.suspend()
+    versions.forks = ForkServer(threads=1, limit_seconds=0.5)
+    with pytest.raises(OSError, match=r"did not answer within 0\.5 s, and was ended"):
+        await versions.start("v2")
+    versions.forks = ForkServer(threads=1)
+    after = await versions.start("v2")
+    after.link.send(TOLD)
+    assert isinstance(await first_word(after), messages.Ready)
+    caller = Caller(versions.address("v1"))
+    await caller.predict(reference_rows(1))
+    await caller.channel.close()
+    # multiprocessing takes it for ended by now.
+    before.kill()
+    await before.exit_code()
+    # Whoever took it over need not have asked for its status.
+    assert not psutil.pid_exists(before.pid) or psutil.Process(before.pid).status() == psutil.STATUS_ZOMBIE
+
+
+class _SlowlyPickled:
+    """Stands in for a config."""
+
+    key = "slow"
+    cores: frozenset[int] = frozenset()
+
+    def __init__(self) -> None:
+        self.pickling, self.go_on = threading.Event(), threading.Event()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.pickling.set()
+        assert self.go_on.wait(30)
+        return SimpleNamespace, ()
+
+
+async def test_a_start_that_is_cancelled_leaves_the_fork_server_to_others(versions: Versions) -> None:
+    server = psutil.Process((await versions.start("v1")).pid).ppid()
+    config: Any = _SlowlyPickled()
+    starting = asyncio.create_task(versions.forks.start(config))
+    await until(config.pickling.is_set)
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    config.go_on.set()
+    await until(lambda: all(one.name != "fork" for one in threading.enumerate()))
+    assert psutil.Process((await versions.start("v2")).pid).ppid() == server
+
+
+def _tidy_up(folder: Path, whole: bool) -> None:
+    for left in folder.iterdir():
+        left.unlink()
+    if whole:
+        folder.rmdir()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_a_fork_server_whose_socket_was_tidied_up_is_replaced(versions: Versions, whole: bool) -> None:
+    before = await versions.start("v1")
+    before.link.send(TOLD)
+    assert isinstance(await first_word(before), messages.Ready)
+    _tidy_up(Path(util.get_temp_dir()), whole)
+    after = await versions.start("v2")
+    after.link.send(TOLD)
+    assert isinstance(await first_word(after), messages.Ready)
+    caller = Caller(versions.address("v1"))
+    await caller.predict(reference_rows(1))
+    await caller.channel.close()
+
+
+async def test_threads_that_a_setting_asks_for_go_before_the_environment(
+    versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    said = []
+    for own in (False, True):
+        end_server()
+        versions.forks = ForkServer(threads=3, own=own)
+        process = await versions.start(f"v{own:d}")
+        server = psutil.Process(process.pid).parent()
+        assert server is not None
+        said.append(server.environ()["OMP_NUM_THREADS"])
+    assert said == ["7", "3"]
+    assert os.environ["OMP_NUM_THREADS"] == "7"
