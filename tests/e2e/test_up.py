@@ -45,9 +45,9 @@ class Up:
         self.port = port
         self._log = data.with_suffix(".log")
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [CROSSFADE, "up", "--data", str(data), "--port", str(port)], stdout=log, stderr=log
-            )
+            # Who runs the tests may have them outlast a terminal, as nohup(1) does, and so all that they start.
+            command = ["env", "--default-signal=HUP", CROSSFADE, "up", "--data", str(data), "--port", str(port)]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
     def said(self) -> str:
         """What it has printed."""
