@@ -35,7 +35,7 @@ class Slow(ManualClock):
         return super().monotonic()
 
 
-def taken_over(artifact: Path, clock: Clock, *, changed: bool = False) -> tuple[Inline, Manifest, nn.Module]:
+def taken_over(artifact: Path, clock: Clock, *, changed: bool = False) -> tuple[Inline | None, Manifest, nn.Module]:
     manifest = loads((artifact / MANIFEST_FILE).read_bytes())
     program = load_program(artifact, manifest)
     if changed:
@@ -47,6 +47,7 @@ def taken_over(artifact: Path, clock: Clock, *, changed: bool = False) -> tuple[
 
 def test_it_runs_the_row_where_it_lies(artifact: Path) -> None:
     here, manifest, program = taken_over(artifact, SystemClock())
+    assert here is not None
     exchange = Exchange(manifest.signature, 8)
     exchange.inputs[0][:] = np.arange(exchange.inputs[0].size, dtype=np.float32).reshape(exchange.inputs[0].shape)
     before = exchange.outputs[0].copy()
@@ -63,5 +64,4 @@ def test_one_that_answers_otherwise_is_left_to_the_engine(artifact: Path) -> Non
 
 
 def test_one_that_takes_long_is_left_to_the_engine(artifact: Path) -> None:
-    with pytest.raises(LoadError, match=r"takes 10\.0 ms, and 3 ms are the most"):
-        taken_over(artifact, Slow())
+    assert taken_over(artifact, Slow())[0] is None
