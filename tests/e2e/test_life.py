@@ -86,8 +86,12 @@ class Shoppers:
             await asyncio.sleep(0.01)
 
     async def _visit(self, user: int) -> None:
+        # In the order of their calls: of two at once the later one may be answered first.
+        seen = self.versions[user]
+        place = len(seen)
+        seen.append("")
         answer = await self._house.client.predict("sign", rows(1, seed=user), key=f"user-{user}")
-        self.versions[user].append(answer.version)
+        seen[place] = answer.version
         bought = self._random.random() < self._inclined[user] + (0.4 if answer.version == "v2" else 0.0)
         await self._house.client.feedback(answer, [float(bought)])
 
