@@ -7,7 +7,7 @@ from registry.domain.lane_aggregate import LaneAggregate
 from registry.domain.lane_changes import REGISTRY_ACTOR
 from registry.domain.serving import Placement
 from registry.ports import Transaction
-from registry.service.lanes import ModelChange, OpenLane, commit, new_etag, require_model
+from registry.service.lanes import ModelChange, OpenLane, commit, concerned, new_etag, require_model
 
 
 def follow(tx: Transaction, models: Iterable[str], now: float) -> None:
@@ -25,15 +25,7 @@ def _open(tx: Transaction, model: str, lanes: Sequence[Lane], now: float) -> tup
     read = tx.lanes.rollouts(model, {number for lane in lanes for number in (lane.live, lane.queued)})
     rollouts = {one.number: one for one in read}
     own = {lane.segment: [rollouts[n] for n in (lane.live, lane.queued) if n in rollouts] for lane in lanes}
-    wanted = {
-        lane.segment: {
-            *(lane.stable_version, lane.handover_version, lane.previous_version),
-            *(load.version for load in lane.loaded),
-            *(one.version for one in own[lane.segment]),
-        }
-        - {""}
-        for lane in lanes
-    }
+    wanted = {lane.segment: concerned(lane, own[lane.segment]) for lane in lanes}
     states = tx.lanes.states_of(model, wanted)
     served: dict[str, list[Placement]] = {version: [] for some in wanted.values() for version in some}
     for one in tx.fleet.placements_of(model, sorted(served)):

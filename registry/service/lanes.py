@@ -122,6 +122,13 @@ class OpenLane:
         return tuple(one for version in held for one in self._served[version])
 
 
+def concerned(lane: Lane, rollouts: Iterable[Rollout]) -> set[str]:
+    """The versions that a lane and its rollouts name."""
+    named = (lane.stable_version, lane.handover_version, lane.previous_version)
+    loaded, rolled_out = (load.version for load in lane.loaded), (rollout.version for rollout in rollouts)
+    return {*named, *loaded, *rolled_out} - {""}
+
+
 def open_lane(
     tx: Transaction,
     lane: Lane,
@@ -145,9 +152,7 @@ def open_lane(
     numbers = {lane.live, lane.queued}
     rollouts = [one for one in known if one.number in numbers]
     rollouts += tx.lanes.rollouts(lane.model, numbers - {one.number for one in known})
-    named = (lane.stable_version, lane.handover_version, lane.previous_version, version)
-    concerned = {*named, *(load.version for load in lane.loaded), *(rollout.version for rollout in rollouts)}
-    wanted = sorted(concerned - {""}) if moves else ()
+    wanted = sorted({*concerned(lane, rollouts), version} - {""}) if moves else ()
     states, served = tx.lanes.states(lane.model, lane.segment, wanted) if wanted else ({}, {})
     aggregate = LaneAggregate(lane, rollouts, states, now=now, actor=actor, new_etag=new_etag)
     read = {rollout.number: rollout for rollout in rollouts}

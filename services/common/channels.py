@@ -117,11 +117,6 @@ class Channels:
         return self._shared
 
 
-def open_channel(address: str, tls: TlsSettings) -> aio.Channel:
-    """Opens a channel to host:port."""
-    return Channels(tls).open(address)
-
-
 def channel_credentials(tls: TlsSettings) -> grpc.ChannelCredentials:
     """The client's side of mutual TLS.
 

@@ -8,7 +8,6 @@ import structlog
 from grpc import aio
 
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
-from services.common.channels import open_channel
 from services.common.server import OPTIONS, Options, Server
 from services.common.settings import ServiceSettings
 from services.common.telemetry import catalog
@@ -16,6 +15,7 @@ from services.common.telemetry.logs import make_log
 from services.common.telemetry.otlp import Resource
 from services.common.telemetry.servicer import TelemetryServicer
 from services.common.telemetry.store import MetricStore, Snapshot
+from tests.support.channels import open_channel
 
 LOG = make_log("test", "critical")
 RESOURCE = Resource("test", "1", 0)

@@ -10,10 +10,10 @@ from grpc import StatusCode, aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from crossfade.cli.actions.certificates import SERVICES, make_certificates
-from services.common.channels import open_channel
 from services.common.server import Server
 from services.common.settings import ServiceSettings
 from services.common.telemetry.logs import make_log
+from tests.support.channels import open_channel
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from structlog.testing import capture_logs
 
 from crossfade.errors import details_of
 from crossfade.telemetry.v1 import telemetry_pb2_grpc
-from services.common.channels import open_channel
 from services.common.server import Server
 from services.common.settings import ServiceSettings
 from services.common.telemetry.otlp import Resource
 from services.common.telemetry.servicer import TelemetryServicer
 from services.common.telemetry.store import MetricStore, Snapshot
+from tests.support.channels import open_channel
 
 SERVICE = "crossfade.telemetry.v1.TelemetryService"
 SETTINGS = ServiceSettings(listen="127.0.0.1:0")

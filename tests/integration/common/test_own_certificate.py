@@ -24,7 +24,7 @@ from registry.app import App as Registry
 from registry.settings import RegistrySettings
 from router.app import App as Router
 from router.settings import RouterSettings
-from services.common.channels import open_channel, tls_contents
+from services.common.channels import tls_contents
 from services.common.own_certificate import OwnCertificate
 from services.common.server import Server
 from services.common.settings import ServiceSettings
@@ -33,6 +33,7 @@ from services.common.telemetry.logs import make_log
 from services.worker.app import App as Worker
 from services.worker.settings import WorkerSettings
 from tests.fakes.clock import ManualClock
+from tests.support.channels import open_channel
 from tests.support.tls import Files, shown
 
 DAY = 86_400.0

@@ -13,11 +13,11 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from crossfade.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from services.common import open_inference
-from services.common.channels import open_channel
 from services.common.ports import free_port
 from services.common.server import AddressError, Server, split_address
 from services.common.settings import ServiceSettings
 from tests.integration.common.house import LOG, House, read
+from tests.support.channels import open_channel
 
 
 async def test_health_can_be_watched(local: House) -> None:

@@ -95,9 +95,11 @@ def _copy(folder: Path, to: Path) -> None:
     subprocess.run(["cp", "-a", folder, to], check=True)
 
 
-def _stand_by(folder: Path) -> None:
-    """Has a server that is down start as a hot standby, which waits for others to tell it what it was to write."""
+def _stand_by(server: Postgres, proxy: Proxy, folder: Path) -> None:
+    """Starts a server that is down as a hot standby, which waits for others to tell it what it was to write."""
     (folder / "data" / "standby.signal").touch()
+    server.start()
+    proxy.retarget(server.url("kept"))
 
 
 async def test_a_standby_changes_nothing_until_it_is_the_one(
@@ -108,9 +110,7 @@ async def test_a_standby_changes_nothing_until_it_is_the_one(
     await registry.create()
 
     server.stop()
-    _stand_by(tmp_path / "postgres")
-    server.start()
-    proxy.retarget(server.url("kept"))
+    _stand_by(server, proxy, tmp_path / "postgres")
     for call in (registry.create("n"), registry.model()):
         said = await refused(call)
         assert (said.code, said.reason) == ("UNAVAILABLE", "DATABASE_UNAVAILABLE")
@@ -132,9 +132,7 @@ async def test_connections_to_a_standby_are_let_go(
 
     server.stop()
     _copy(tmp_path / "postgres", tmp_path / "primary")
-    _stand_by(tmp_path / "postgres")
-    server.start()
-    proxy.retarget(server.url("kept"))
+    _stand_by(server, proxy, tmp_path / "postgres")
     assert "takes no changes" in (await refused(registry.create("n"))).message
     # The address is the other one's from now on, and the standby stays up, with every connection.
     with Postgres(tmp_path / "primary") as primary:

@@ -16,8 +16,8 @@ from crossfade.cli.errors import CommandError
 from crossfade.client import Client, PredictError
 from crossfade.connection import open_aio_channel, open_channel
 from crossfade.registry.v1 import service_pb2, service_pb2_grpc
-from services.common.channels import open_channel as open_between_services
 from services.common.settings import TlsSettings
+from tests.support.channels import open_channel as open_between_services
 from tests.support.delaying import delaying
 
 METHOD = "/far/Call"

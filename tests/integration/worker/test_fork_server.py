@@ -11,18 +11,15 @@ from typing import Any
 import psutil
 import pytest
 
-from services.worker.pipes import messages
 from services.worker.supervisor.process import ForkServer, end_server
 from tests.fakes.models import reference_rows
 from tests.integration.worker.conftest import Caller
-from tests.integration.worker.versions import TOLD, Versions, first_word
+from tests.integration.worker.versions import Versions
 from tests.support.wait import until
 
 
 async def test_a_fork_server_that_does_not_answer_is_replaced_and_its_forks_live_on(versions: Versions) -> None:
-    before = await versions.start("v1")
-    before.link.send(TOLD)
-    assert isinstance(await first_word(before), messages.Ready)
+    before = await versions.ready("v1")
     server = psutil.Process(before.pid).parent()
     assert server is not None
     server.suspend()
@@ -30,9 +27,7 @@ async def test_a_fork_server_that_does_not_answer_is_replaced_and_its_forks_live
     with pytest.raises(OSError, match=r"did not answer within 0\.5 s, and was ended"):
         await versions.start("v2")
     versions.forks = ForkServer(threads=1)
-    after = await versions.start("v2")
-    after.link.send(TOLD)
-    assert isinstance(await first_word(after), messages.Ready)
+    await versions.ready("v2")
     caller = Caller(versions.address("v1"))
     await caller.predict(reference_rows(1))
     await caller.channel.close()
@@ -79,13 +74,9 @@ def _tidy_up(folder: Path, whole: bool) -> None:
 
 @pytest.mark.parametrize("whole", [False, True])
 async def test_a_fork_server_whose_socket_was_tidied_up_is_replaced(versions: Versions, whole: bool) -> None:
-    before = await versions.start("v1")
-    before.link.send(TOLD)
-    assert isinstance(await first_word(before), messages.Ready)
+    await versions.ready("v1")
     _tidy_up(Path(util.get_temp_dir()), whole)
-    after = await versions.start("v2")
-    after.link.send(TOLD)
-    assert isinstance(await first_word(after), messages.Ready)
+    await versions.ready("v2")
     caller = Caller(versions.address("v1"))
     await caller.predict(reference_rows(1))
     await caller.channel.close()

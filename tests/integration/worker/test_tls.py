@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from crossfade.cli.actions.certificates import make_certificates
-from services.common.channels import open_channel
 from services.common.own_certificate import OwnCertificate
 from services.common.settings import TlsSettings
 from services.common.telemetry.logs import make_log
 from tests.fakes.models import reference_rows, request_of
 from tests.fakes.registry import FakeRegistry, lane
 from tests.integration.worker.conftest import PREDICT
+from tests.support.channels import open_channel
 from tests.support.tls import Files, shown
 from tests.support.wait import until
 

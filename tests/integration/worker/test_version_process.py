@@ -32,9 +32,7 @@ def keys(token_keys: Path) -> TokenKeys:
 async def test_it_serves_only_when_it_knows_its_lanes(versions: Versions, keys: TokenKeys) -> None:
     untold = await versions.start("v1")
     word = asyncio.create_task(first_word(untold))
-    told = await versions.start("v2")
-    told.link.send(TOLD)
-    assert isinstance(await first_word(told), messages.Ready)
+    await versions.ready("v2")
     # Started earlier, it would be ready too.
     assert not word.done()
     untold.link.send(TOLD)
@@ -48,9 +46,7 @@ async def test_it_serves_only_when_it_knows_its_lanes(versions: Versions, keys: 
 
 async def test_all_its_threads_keep_to_its_processors(versions: Versions) -> None:
     (core, *_) = os.sched_getaffinity(0)
-    process = await versions.start("v1", cores=frozenset({core}))
-    process.link.send(TOLD)
-    assert isinstance(await first_word(process), messages.Ready)
+    process = await versions.ready("v1", cores=frozenset({core}))
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     assert len(family) == 3
     threads = [thread.id for one in family for thread in one.threads()]
@@ -170,9 +166,7 @@ async def test_why_it_cannot_be_started_is_its_last_word(versions: Versions, tmp
 
 
 async def test_what_was_imported_for_all_versions_stays_shared(versions: Versions) -> None:
-    process = await versions.start("v1")
-    process.link.send(TOLD)
-    assert isinstance(await first_word(process), messages.Ready)
+    process = await versions.ready("v1")
     # Of torch's objects alone a collection of garbage would copy 80 MB.
     lead = psutil.Process(process.pid)
     assert [own_bytes(one.pid) / 1e6 for one in (lead, *lead.children())] == pytest.approx([30.0] * 3, abs=30.0)

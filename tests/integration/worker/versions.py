@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 from services.common.prediction_token import TokenKeys
 from services.worker.credentials import Credentials
@@ -53,6 +54,13 @@ class Versions:
         )
         process = await self.forks.start(config)
         self.processes.append(process)
+        return process
+
+    async def ready(self, version: str, **options: Any) -> VersionProcess:
+        """Starts the process of a version, and waits until it serves; `options`: as of `start`."""
+        process = await self.start(version, **options)
+        process.link.send(TOLD)
+        assert isinstance(await first_word(process), messages.Ready)
         return process
 
     def address(self, version: str) -> str:
