@@ -1,8 +1,5 @@
 """What a Registry says of processes: those that it lists, and those that its routes name."""
 
-import grpc
-from grpc import aio
-
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from tests.fakes.clock import ManualClock
 from tests.integration.registry.harness import Registry, Start
@@ -17,16 +14,6 @@ async def arms(registry: Registry) -> dict[str, int]:
     """The arms' addresses, counted."""
     lanes = await registry.routes()
     return {arm.arm: len(arm.endpoints) for arm in lanes[0].arms}
-
-
-async def sees_routes(registry: Registry) -> bool:
-    """Whether it tells the routes."""
-    try:
-        await registry.routes()
-    except aio.AioRpcError as error:
-        assert error.code() is grpc.StatusCode.UNAVAILABLE
-        return False
-    return True
 
 
 async def ticking(start: Start, clock: ManualClock, **changes: object) -> Registry:

@@ -3,7 +3,6 @@
 from registry.domain.routes import FAILED_LISTED
 from tests.fakes.clock import ManualClock
 from tests.integration.registry.harness import Start, plan
-from tests.integration.registry.watching import watching
 
 
 async def test_of_too_many_failed_versions_the_newest_are_told(start: Start) -> None:
@@ -17,6 +16,5 @@ async def test_of_too_many_failed_versions_the_newest_are_told(start: Start) -> 
         published = await registry.publish(rollout=plan(500))
         await registry.rollback(await registry.rollout(number))
         failed.append(published.version.name.rpartition("/")[2])
-    async with watching(registry) as watch:
-        (lane,) = (await watch.next()).lanes
+    (lane,) = await registry.routes()
     assert list(lane.failed_versions) == failed[::-1][:FAILED_LISTED]
