@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from numpy import ma
 
 from crossfade import bfloat16, codec
 from crossfade.codec import BF16, DTYPES, Array
@@ -108,7 +109,8 @@ def advice(reason: str, said: Mapping[str, str]) -> str:
 
 
 def _unmasked(name: str, given: Any) -> Array:
-    if np.ma.is_masked(given):
+    # numpy loads `np.ma` when it is first asked for, and a child that is forked meanwhile waits for ever when it asks.
+    if ma.is_masked(given):
         # As a plain array it would be sent with whatever lies under the mask.
         raise TypeError(f"input {name!r} has masked values, which no request can hold: give array.filled(...) of it")
     return np.asarray(given)

@@ -74,6 +74,19 @@ def amid_a_long_call(address: str, children: int) -> None:
     fork(children, lambda: version(client))
 
 
+def without_imports(address: str, children: int) -> None:
+    """Says what a first call has imported, beside OpenTelemetry and parts of gRPC: a fork waits for these."""
+    sys.modules["opentelemetry"] = None  # type: ignore[assignment]  # as if it were not installed
+    client, of_asyncio = Client(address), AsyncClient(address)
+    before = set(sys.modules)
+    fork(children, lambda: version(client))
+    say(f"parent: {version(client)}")
+    version_of_asyncio(of_asyncio)
+    for name in sorted(set(sys.modules) - before):
+        if not name.startswith("grpc."):
+            say(f"imported: {name}")
+
+
 def under_asyncio(address: str, children: int) -> None:
     client = AsyncClient(address)
 

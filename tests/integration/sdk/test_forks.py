@@ -58,6 +58,10 @@ async def test_a_child_that_was_forked_amid_calls_waits_for_no_lock_of_its_paren
     assert await forked(house, "amid_calls", children=30) == ["child: v1"] * 30
 
 
+async def test_a_first_call_imports_nothing_that_a_child_could_wait_for(house: House) -> None:
+    assert await forked(house, "without_imports", children=1) == ["child: v1", "parent: v1"]
+
+
 async def test_a_child_that_was_forked_amid_a_long_call_says_what_to_do(house: House) -> None:
     house.service.silent.set()
     process = await forking(house, "amid_a_long_call", 1)
