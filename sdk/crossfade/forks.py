@@ -4,6 +4,9 @@ gRPC's connections and threads stay the parent's. A channel that a child inherit
 child does not have, and a call by it then waits for them for ever, whatever its timeout: so a child opens channels of
 its own. gRPC itself goes on in a child if no thread was in a call at the fork; so a fork waits a moment for those that
 are, and where that is in vain, or gRPC does not go on all the same, the child's first call says so.
+
+What is known of the parent is said at once. What other libraries did with gRPC there is not known, and is tried: but
+where gRPC waits for a lock of the parent's, it may hold the interpreter's meanwhile, and then nothing can be said.
 """
 
 import ctypes
@@ -20,6 +23,9 @@ _WAIT_SECONDS: Final = 1.0
 """How long a fork waits for calls that are under way, and calls that begin for the fork."""
 _TRIAL_SECONDS: Final = 5.0
 """How long gRPC may take to give up a call at once: some milliseconds where it works."""
+_SETTING: Final = "GRPC_ENABLE_FORK_SUPPORT"
+_OFF: Final = frozenset({"0", "f", "false", "n", "no"})
+"""As gRPC reads its settings."""
 _NOBODY: Final = "unix:/nonexistent/crossfade"
 """Where nothing answers, and nothing is asked beyond the file system."""
 _REMEDY: Final = (
@@ -39,6 +45,7 @@ class _Process:
 
     Attributes:
         count: how many it comes from.
+        used: whether a channel was opened, here or in one that it comes from.
         lock: held while a channel is opened or closed.
         channels: those that are open.
         fault: why gRPC does not work here; empty: it does; None: that is yet to be tried.
@@ -47,6 +54,7 @@ class _Process:
 
     def __init__(self) -> None:
         self.count = 0
+        self.used = False
         self.fault: str | None = ""
         self.aio_fault = ""
         self._begin()
@@ -86,7 +94,7 @@ class _Process:
         """Runs in the child, which has this one thread: other threads may have held the locks."""
         self.count += 1
         # What does not work in a process works in none that is forked from it.
-        self.fault = self.fault or ("this process was forked amid calls" if self._calls else None)
+        self.fault = self.fault or self._fault()
         for channel in self.channels:
             if isinstance(channel, grpc.aio.Channel):
                 # Its thread is within gRPC all the time.
@@ -94,6 +102,13 @@ class _Process:
             # Its end would wait for threads of the parent, or crash. Nothing that Python clears as it ends may own it.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(channel))
         self._begin()
+
+    def _fault(self) -> str | None:
+        if self._calls:
+            return "this process was forked amid calls"
+        if self.used and os.environ.get(_SETTING, "").lower() in _OFF:
+            return f"this process was forked while gRPC was in use, which hangs then with {_SETTING} off (unset it)"
+        return None
 
 
 _process: Final = _Process()
@@ -133,6 +148,7 @@ def require_grpc(*, aio: bool = False) -> None:
 
 def opened(channel: Channel) -> None:
     """Notes a channel that is open."""
+    _process.used = True
     _process.channels.add(channel)
 
 

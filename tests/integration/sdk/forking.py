@@ -4,19 +4,23 @@ A process of its own, for pytest's has servers and threads.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import grpc
 import numpy as np
 
 from crossfade.client import AsyncClient, Client, PredictError
 
 ROWS = np.zeros((1, 2), dtype=np.float32)
 CHILD_SECONDS = 20.0
+_QUIET_LOOKS = 10
 
 
 def say(line: str) -> None:
@@ -45,6 +49,16 @@ def after_a_call(address: str, children: int) -> None:
     client.predict("churn", ROWS)
     fork(children, lambda: version(client))
     say(f"parent: {version(client)}")
+
+
+def after_anothers_call(address: str, children: int) -> None:
+    """Another library's channel is open."""
+    channel = grpc.insecure_channel(address)
+    grpc.channel_ready_future(channel).result(CHILD_SECONDS)
+    until_quiet()
+    client = Client(address)
+    fork(children, lambda: version(client))
+    channel.close()
 
 
 def amid_calls(address: str, children: int) -> None:
@@ -123,6 +137,27 @@ def fork(children: int, call: Callable[[], str]) -> None:
             say("child: hangs")
             os.kill(process, signal.SIGKILL)
             os.waitpid(process, 0)
+
+
+def until_quiet() -> None:
+    """Waits until all other threads wait: none of them holds a lock for more than a moment then."""
+    end, looks = time.monotonic() + CHILD_SECONDS, 0
+    before: list[str] = []
+    while looks < _QUIET_LOOKS and time.monotonic() < end:
+        switches = switches_of_others()
+        looks, before = (looks + 1 if switches == before else 0), switches
+        time.sleep(0.01)
+
+
+def switches_of_others() -> list[str]:
+    """How often other threads have begun to wait or were interrupted."""
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        if int(task.name) != threading.get_native_id():
+            # One may have ended meanwhile.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found += [line for line in (task / "status").read_text().splitlines() if "ctxt_switches" in line]
+    return found
 
 
 def ended_in_time(process: int) -> bool:
