@@ -11,7 +11,7 @@ from router.table import Target
 from services.common.telemetry import catalog
 from tests.fakes.transport import Sent, fail, hang
 from tests.support.wait import until
-from tests.unit.router.house import CONTROL, STABLE, TEST, House, lane, overrun
+from tests.unit.router.house import CONTROL, SECONDS, STABLE, TEST, House, lane, overrun
 
 
 async def test_a_failing_test_version_is_charged_and_the_caller_gets_stables_answer() -> None:
@@ -80,14 +80,16 @@ async def test_a_request_that_only_the_test_version_calls_wrong_is_answered_by_s
 
 
 async def test_a_refusal_that_comes_late_is_charged_as_well() -> None:
-    house = House(lane(test=10_000))
+    house, answered = House(lane(test=10_000)), asyncio.Event()
+    house.hurry()
 
     async def slow(_: Sent) -> Reply:
-        await asyncio.sleep(0.15)
+        await answered.wait()
         return Reply("INVALID_ARGUMENT", begun=True)
 
     house.transport.behaviors[TEST] = slow
-    assert (await house.predict(seconds=0.2)).version == "v1"
+    assert (await house.predict()).version == "v1"
+    answered.set()
     await until(lambda: house.attempts().get(("v2", "live", "INPUT_REFUSED")) == 1)
 
 
@@ -100,9 +102,9 @@ async def test_a_slow_test_version_costs_the_caller_half_of_its_time_and_its_tim
         return Reply("DEADLINE_EXCEEDED")
 
     house.transport.behaviors[TEST] = slow
-    answer = await house.predict(seconds=0.4)
+    answer = await house.predict(seconds=1.0)
     assert answer.version == "v1"
-    assert 0.0 < house.transport.sent[-1].timeout <= 0.2
+    assert 0.0 < house.transport.sent[-1].timeout <= 0.5
     # Nobody has waited for it.
     assert ("v2", "live", "DEADLINE_EXCEEDED") not in house.attempts()
     over.set()
@@ -111,14 +113,19 @@ async def test_a_slow_test_version_costs_the_caller_half_of_its_time_and_its_tim
 
 
 async def test_a_late_answer_of_the_test_version_is_better_than_none() -> None:
-    house = House(lane(test=10_000))
+    house, failed = House(lane(test=10_000)), asyncio.Event()
+    house.hurry()
 
-    async def slow(sent: Sent) -> Reply:
-        await asyncio.sleep(0.15)
+    async def slow(_: Sent) -> Reply:
+        await failed.wait()
         return Reply("OK", b"late", begun=True)
 
-    house.transport.behaviors.update({TEST: slow, STABLE: fail("INTERNAL")})
-    answer = await house.predict(seconds=0.2)
+    async def fails(_: Sent) -> Reply:
+        failed.set()
+        return Reply("INTERNAL", begun=True)
+
+    house.transport.behaviors.update({TEST: slow, STABLE: fails})
+    answer = await house.predict()
     assert (answer.version, answer.reply.body) == ("v2", b"late")
 
 
@@ -140,28 +147,35 @@ async def test_a_caller_who_leaves_charges_nobody_and_is_no_error() -> None:
 
 @pytest.mark.parametrize("test", [0, 10_000])
 async def test_a_deadline_that_cancels_the_handler_is_charged_in_both_arms_alike(test: int) -> None:
-    house = House(lane(test=test))
-    house.transport.behaviors.update({STABLE: hang(), TEST: hang()})
-    call = asyncio.create_task(house.predict(seconds=0.1))
+    house, over = House(lane(test=test)), asyncio.Event()
+
+    async def hangs(_: Sent) -> Reply:
+        await over.wait()
+        return Reply("DEADLINE_EXCEEDED")
+
+    house.transport.behaviors.update({STABLE: hangs, TEST: hangs})
+    call = asyncio.create_task(house.predict())
     await until(lambda: house.transport.sent)
-    await overrun(call)
+    await overrun(house, call)
+    over.set()
     version = "v2" if test else "v1"
     await until(lambda: house.attempts().get((version, "live", "DEADLINE_EXCEEDED")) == 1)
     (late,) = [one for one in house.store.snapshot() if one.metric is catalog.ATTEMPT_DURATION]
-    assert 0.05 < late.total < 5.0
+    assert SECONDS <= late.total < 2 * SECONDS
 
 
 async def test_an_attempt_that_outlives_its_caller_ends_with_the_router() -> None:
     house = House(lane(test=10_000))
+    house.hurry()
 
     async def never(_: Sent) -> Reply:
         await asyncio.Event().wait()
         return Reply("OK")
 
     house.transport.behaviors.update({TEST: never, STABLE: hang()})
-    call = asyncio.create_task(house.predict(seconds=0.1))
+    call = asyncio.create_task(house.predict())
     await until(lambda: len(house.transport.sent) == 2)
-    await overrun(call)
+    await overrun(house, call)
     await until(lambda: house.transport.cancelled == 1)
     await house.proxy.close()
     assert house.transport.cancelled == 2
@@ -171,9 +185,9 @@ async def test_a_deadline_that_cancels_what_no_connection_has_carried_is_charged
     house = House(lane())
     house.transport.behaviors[STABLE] = hang()
     house.transport.unreached.add(STABLE)
-    call = asyncio.create_task(house.predict(seconds=0.1))
+    call = asyncio.create_task(house.predict())
     await until(lambda: house.transport.sent)
-    await overrun(call)
+    await overrun(house, call)
     assert house.transport.cancelled == 1
     assert house.attempts() == {}
 

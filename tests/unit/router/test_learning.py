@@ -91,6 +91,7 @@ async def test_a_version_that_is_cut_off_where_nothing_is_stable_is_said_not_to_
 
 async def test_a_program_that_fails_after_stable_has_answered_is_cut_off_as_well() -> None:
     house = House(lane(test=10_000))
+    house.hurry()
     answered = asyncio.Event()
 
     async def late(_: Sent) -> Reply:
@@ -98,7 +99,7 @@ async def test_a_program_that_fails_after_stable_has_answered_is_cut_off_as_well
         return Reply("INTERNAL", begun=True, reason="OUTPUT_NOT_FINITE")
 
     house.transport.behaviors[TEST] = late
-    answers = await asyncio.gather(*(house.predict(seconds=0.2) for _ in range(15)))
+    answers = await asyncio.gather(*(house.predict() for _ in range(15)))
     assert {answer.version for answer in answers} == {"v1"}
     answered.set()
     await until(lambda: house.attempts().get(("v2", "live", "INTERNAL")) == 15)

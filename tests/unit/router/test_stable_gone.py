@@ -156,8 +156,8 @@ async def test_waiting_in_vain_for_a_process_is_charged_to_nobody() -> None:
 async def test_a_deadline_that_cancels_a_call_which_waits_for_a_process_is_charged_to_nobody() -> None:
     house = House(lane())
     house.transport.behaviors[STABLE] = gone
-    call = asyncio.create_task(house.predict(seconds=0.1))
+    call = asyncio.create_task(house.predict())
     await until(lambda: house.transport.sent and house.transport.sent[-1].wait)
-    await overrun(call)
+    await overrun(house, call)
     await until(lambda: house.transport.cancelled == 1)
     assert house.attempts() == {}
