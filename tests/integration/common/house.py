@@ -38,6 +38,8 @@ class House:
         """What the next calls end with, each one of them."""
         self.release = asyncio.Event()
         self.release.set()
+        self.asked = 0
+        """How often its counts were asked for."""
         telemetry = TelemetryServicer(RESOURCE, self.collect)
 
         def register(server: aio.Server) -> None:
@@ -49,6 +51,7 @@ class House:
 
     async def collect(self, model: str = "") -> list[Snapshot]:
         del model
+        self.asked += 1
         await self.release.wait()
         if self.errors:
             raise self.errors.pop(0)

@@ -18,6 +18,7 @@ from services.common.server import AddressError, Server, split_address
 from services.common.settings import ServiceSettings
 from tests.integration.common.house import LOG, House, read
 from tests.support.channels import open_channel
+from tests.support.wait import until
 
 
 async def test_health_can_be_watched(local: House) -> None:
@@ -141,7 +142,7 @@ async def test_many_calls_over_one_connection_are_all_answered(local: House) -> 
 async def test_a_drain_lets_the_calls_in_flight_end(local: House) -> None:
     local.release.clear()
     call = asyncio.create_task(read(local, ServiceSettings()))
-    await asyncio.sleep(0.2)
+    await until(lambda: local.asked)
     stopping = asyncio.create_task(local.server.stop())
     await asyncio.sleep(0.1)
     local.release.set()

@@ -54,13 +54,16 @@ async def test_a_slow_reader_holds_its_own_stream_alone(house: StreamHouse) -> N
     slow, quick, answers = house.open(), house.open(), house.answers
     for number in (0, 1):
         await slow.write(request(number))
+    await until(lambda: answers.begun == [0, 1])
+    for number in (0, 1):
         answers.part(number, *[bytes(500_000)] * 60)
         answers.end(number)
+    await until(lambda: len(answers.written) >= 4)
     last = -1
     while last != len(answers.written):
         last = len(answers.written)
         await asyncio.sleep(0.3)
-    assert 0 < last < 60
+    assert last < 60
     await quick.write(request(2))
     answers.part(2, b"a")
     assert await read(quick, 1) == [("2", b"a")]
