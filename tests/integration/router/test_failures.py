@@ -28,7 +28,7 @@ async def test_a_refusal_is_charged_to_nobody(house: House) -> None:
 async def test_a_hanging_test_version_is_left_behind(house: House) -> None:
     await house.routes(test_share=10_000)
     house.test.behavior = "hang"
-    answer = await house.client.predict("churn", ROWS, timeout=0.6)
+    answer = await house.client.predict("churn", ROWS, timeout=3.0)
     assert answer.version == "v1"
 
 
@@ -54,7 +54,7 @@ async def test_a_deadline_that_no_worker_meets_says_so(house: House) -> None:
     await house.routes()
     house.stable.behavior = "hang"
     with pytest.raises(PredictError) as caught:
-        await house.client.predict("churn", ROWS, timeout=0.3)
+        await house.client.predict("churn", ROWS, timeout=2.0)
     assert caught.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
     await until_async(lambda: counted(house, ("v1", "live", "DEADLINE_EXCEEDED")))
 
@@ -67,7 +67,7 @@ async def counted(house: House, key: tuple[str, str, str]) -> bool:
 async def test_what_a_process_that_is_told_to_end_cuts_off_is_charged_to_nobody(house: House, told: bool) -> None:
     await house.routes()
     house.stable.behavior = "hang"
-    calling = asyncio.create_task(house.client.predict("churn", ROWS, timeout=3.0))
+    calling = asyncio.create_task(house.client.predict("churn", ROWS, timeout=30.0))
     await until(lambda: len(house.stable.calls) == 1)
     if told:
         await house.registry.set_lanes()

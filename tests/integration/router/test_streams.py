@@ -205,7 +205,7 @@ async def test_a_deadline_between_parts(house: House) -> None:
     await house.routes()
     house.stable.behavior = "go on"
     with pytest.raises(PredictError) as raised:
-        async for _ in house.client.predict_stream("churn", ROWS, timeout=0.4):
+        async for _ in house.client.predict_stream("churn", ROWS, timeout=2.0):
             pass
     assert raised.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
 
