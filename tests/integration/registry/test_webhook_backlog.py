@@ -54,8 +54,7 @@ async def test_a_receiver_that_is_well_again_need_not_wait_for_the_end_of_its_pa
 ) -> None:
     registry = await pausing(start, receiver, tmp_path, 503)
     assert left((await listed(registry))["on-call"]) > HOUR / 2
-    receiver.status = 200
-    receiver.got.clear()
+    receiver.begin_anew(200)
     hook = await retry(registry)
     assert (hook.undelivered, hook.deliveries[0].attempts) == (1, 1)
     # No more than somebody's turn may take, which cannot be told from a pause.
@@ -68,8 +67,7 @@ async def test_a_receiver_that_is_well_again_need_not_wait_for_the_end_of_its_pa
 async def test_an_event_that_was_refused_is_tried_again_too(start: Start, receiver: Receiver, tmp_path: Path) -> None:
     registry = await pausing(start, receiver, tmp_path, 400)
     await undo(registry)
-    receiver.status = 200
-    receiver.got.clear()
+    receiver.begin_anew(200)
     await retry(registry)
     # The webhook had no pause, but the event had, and behind it what its model is to be told of next.
     await until_async(lambda: all_told(registry))
@@ -81,8 +79,7 @@ async def test_an_event_that_was_set_aside_is_tried_again_too(
 ) -> None:
     registry = await pausing(start, receiver, tmp_path, 400)
     shared_database.execute("UPDATE outbox SET refused = 5, attempts = 5")
-    receiver.status = 200
-    receiver.got.clear()
+    receiver.begin_anew(200)
     await retry(registry)
     await until_async(lambda: all_told(registry))
     assert [one["type"] for one in receiver.events()] == ["crossfade.rollout.promoted.v1"]

@@ -53,8 +53,7 @@ async def test_a_receiver_that_refuses_is_asked_again_and_gets_everything(
     assert (await listed(registry))["busy"].deliveries[0].error == "HTTP 503"
     # One request at a time is tried, not one for each event, and they stay in their order.
     assert {one["type"] for one in receiver.events()} == {"crossfade.rollout.promoted.v1"}
-    receiver.status = 200
-    receiver.got.clear()
+    receiver.begin_anew(200)
     await until_async(lambda: all_told(registry))
     assert [one["type"] for one in receiver.events()] == ["crossfade.rollout.promoted.v1", "crossfade.lane.undone.v1"]
 
@@ -97,8 +96,7 @@ async def test_everything_comes_in_order_after_a_failure(start: Start, receiver:
     await registry.create()
     for _ in range(12):
         await registry.publish(without_rollout=True)
-    receiver.status = 200
-    receiver.got.clear()
+    receiver.begin_anew(200)
     await until_async(lambda: all_told(registry), seconds=20)
     told = [int(one["id"].partition("/")[2]) for one in receiver.events()]
     assert told == sorted(told)
@@ -122,8 +120,7 @@ async def test_a_dead_receiver_is_asked_once_in_a_while_and_not_once_for_each_mo
     assert time.monotonic() - began > 0.6
     assert len({one["id"] for one in receiver.events()[:3]}) == 3
     assert len((await listed(registry))["busy"].deliveries) == 12
-    receiver.status = 204
-    receiver.got.clear()
+    receiver.begin_anew(204)
     await until_async(lambda: all_told(registry))
     assert len(receiver.got) == 12
 

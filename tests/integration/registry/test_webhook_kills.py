@@ -51,8 +51,7 @@ async def test_what_a_killed_replica_had_not_told_is_told(
     receiver.status = 503
     async with killed_after(database, rollout, webhooks=str(file), webhook_poll_seconds="60"):
         assert not await all_told(plain)
-    receiver.status = 204
-    receiver.got.clear()
+    receiver.begin_anew(204)
     now(shared_database)
     if restarted:
         async with serving(database, webhooks=str(file), webhook_poll_seconds="60"):

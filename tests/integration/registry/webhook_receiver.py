@@ -28,15 +28,18 @@ class Receiver:
         self.answers = threading.Event()
         self.answers.set()
         self.got: list[tuple[dict[str, str], bytes]] = []
+        self._one = threading.Lock()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                outer.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
-                outer.answers.wait(10)
                 told = json.loads(body)
-                self.send_response(400 if told.get("id") in outer.refuses else outer.status)
+                with outer._one:
+                    outer.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                    status = 400 if told.get("id") in outer.refuses else outer.status
+                outer.answers.wait(10)
+                self.send_response(status)
                 self.send_header("content-length", "0")
                 self.end_headers()
 
@@ -46,6 +49,12 @@ class Receiver:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hooks/secret-path"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def begin_anew(self, status: int) -> None:
+        """Answers so from now on, and has got nothing: what it has got afterwards it answered so."""
+        with self._one:
+            self.status = status
+            self.got.clear()
 
     def close(self) -> None:
         """Ends it."""
