@@ -73,9 +73,13 @@ async def _prepare(registry: Registry, model: str, *, paused: bool) -> resources
     return await registry.stub.PauseRollout(drift)
 
 
-async def _meet(one: Registry, other: Registry, rollout: resources_pb2.Rollout, automatic: Act, manual: Act) -> None:
-    evaluator = asyncio.create_task(refused(automatic(one, rollout, 1)))
-    person = await manual(other, rollout, 0)
+async def _meet(
+    one: Registry, other: Registry, rollout: resources_pb2.Rollout, automatic: Act, manual: Act, turn: asyncio.Semaphore
+) -> None:
+    # A moment is long for the actions of a few, and not for those of all at once.
+    async with turn:
+        evaluator = asyncio.create_task(refused(automatic(one, rollout, 1)))
+        person = await manual(other, rollout, 0)
     told = await evaluator
     assert (told.code, told.reason) == ("ABORTED", "ETAG_STALE"), (automatic, manual)
     assert told.metadata["etag"] == person.etag
@@ -103,9 +107,10 @@ async def test_the_persons_action_is_carried_out(start: Start) -> None:
     pairs = [(automatic, manual, False) for automatic in RUNNING for manual in RUNNING]
     pairs += [(automatic, manual, True) for automatic in PAUSED for manual in PAUSED]
     rollouts = [await _prepare(one, f"m{number}", paused=paused) for number, (_, _, paused) in enumerate(pairs)]
+    turn = asyncio.Semaphore(3)
     await asyncio.gather(
         *(
-            _meet(one, other, rollout, automatic, manual)
+            _meet(one, other, rollout, automatic, manual, turn)
             for rollout, (automatic, manual, _) in zip(rollouts, pairs, strict=True)
         )
     )
