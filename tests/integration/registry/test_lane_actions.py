@@ -5,7 +5,7 @@ import time
 import pytest
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
-from tests.fakes.clock import ManualClock
+from tests.fakes.clock import ManualClock, RunningClock
 from tests.integration.registry.harness import Registry, Start, new_id, plan, refused
 from tests.support.wait import until_async
 
@@ -152,17 +152,21 @@ async def wanted(registry: Registry) -> dict[str, int]:
     return {one.version: len(one.endpoints) for one in lanes[0].wanted}
 
 
-async def test_a_version_is_loaded_for_a_while_and_let_go(registry: Registry) -> None:
+async def test_a_version_is_loaded_for_a_while_and_let_go(start: Start) -> None:
+    clock = RunningClock()
+    registry = await start(clock)
     await registry.create()
     worker = registry.worker()
+    worker.ttl = 600.0
     await registry.publish()
     await worker.ready("v1")
     await registry.publish(without_rollout=True)
-    lane = await load(registry, 1.5)
+    lane = await load(registry, 60.5)
     assert [one.version for one in lane.loaded] == ["v2"]
     await worker.ready("v1", "v2")
     assert await wanted(registry) == {"v1": 1, "v2": 1}
     assert await registry.states() == {"v1": "STABLE", "v2": "PENDING"}
+    clock.advance(60.5)
 
     async def gone() -> bool:
         return await wanted(registry) == {"v1": 1}
