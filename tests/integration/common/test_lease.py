@@ -128,7 +128,7 @@ async def test_a_replica_that_has_lost_its_database_keeps_no_report_from_the_oth
         described = resources_pb2.Instance(instance_id="worker")
         running = asyncio.create_task(Lease(channel, lambda: described, 3.0, make_log("test", "critical")).run())
         # Each third of the lease at the least.
-        await until(lambda: len(other.sequences) >= 3)
+        await until(lambda: len(other.sequences) >= 3, seconds=30)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     await blind.stop()

@@ -130,7 +130,7 @@ async def test_a_scrape_that_was_given_up_is_no_news(
         await asyncio.to_thread(ask_and_leave)
         local.release.set()
         answering = "process_request_thread"
-        await until(lambda: not any(answering in thread.name for thread in threading.enumerate()))
+        await until(lambda: not any(answering in thread.name for thread in threading.enumerate()), seconds=60)
     finally:
         await asyncio.to_thread(page.close)
     assert lines.getvalue() == ""

@@ -33,14 +33,14 @@ class Watcher:
         """Waits until the Registry has something for it; nothing is read."""
         await self._call.initial_metadata()
 
-    async def next(self, seconds: float = 5) -> service_pb2.WatchRoutesResponse:
+    async def next(self, seconds: float = 20) -> service_pb2.WatchRoutesResponse:
         """The next message."""
         async with asyncio.timeout(seconds):
             response = await self._call.read()
         assert isinstance(response, service_pb2.WatchRoutesResponse)
         return response
 
-    async def until(self, revision: int, seconds: float = 5) -> list[service_pb2.WatchRoutesResponse]:
+    async def until(self, revision: int, seconds: float = 20) -> list[service_pb2.WatchRoutesResponse]:
         """The messages up to one of this revision."""
         found: list[service_pb2.WatchRoutesResponse] = []
         while not found or found[-1].revision < revision:
