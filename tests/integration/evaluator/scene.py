@@ -110,6 +110,10 @@ class Scene:
         await self.publish_only(self.terms.test_profile)
         if self.evaluators or looked_at:
             await self.until(lambda rollout: rollout.analysis_sequence >= 1)
+        await self.load()
+
+    async def load(self) -> None:
+        """Has the Worker say that v2 is ready, and v1's control."""
         self.ready("v2")
         self.ready("v1", CONTROL)
         await self.report()
