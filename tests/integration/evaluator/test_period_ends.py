@@ -26,10 +26,11 @@ GATES = (
 )
 TOO_LITTLE = re.compile(
     r"the period ended with too little evidence: (?:errors .+; )?"
-    r"accuracy has [\d,]+ labels of v2 in this step, and (?:[\d,]+ are needed|no number is enough) to see a harm"
+    # How many it takes was never fixed where a busy machine took so few looks that stable's past has no hundred labels.
+    r"accuracy has [\d,]+ labels of v2 in this step(?:, and (?:[\d,]+ are needed|no number is enough) to see a harm"
     # Of the hundred labels by which it was fixed at first some say that fewer would do, and of so few in this step some
     # that none would.
-    r"(?: as things are \([\d,]+ as they were at the start\))?(.*)"
+    r"(?: as things are \([\d,]+ as they were at the start\))?)?(.*)"
 )
 ASKED_FOR = {
     PeriodEnd.ROLLBACK: "; the policy asks for a rollback then",
