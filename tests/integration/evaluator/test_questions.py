@@ -89,6 +89,8 @@ async def test_a_rollout_that_has_not_begun_has_nothing_to_replay(scene: MakeSce
 
 async def test_a_forecast_is_of_the_traffic_that_flows(scene: MakeScene) -> None:
     made = await scene(quick_terms(1000, 5000))
+    # So many that chance hardly moves their share of errors, whatever part of them a busy machine counts.
+    made.fleet.rate = 16_000.0
     app = await made.evaluate()
     request = evaluator_pb2.ForecastRequest(
         model=f"models/{MODEL}",
@@ -99,7 +101,7 @@ async def test_a_forecast_is_of_the_traffic_that_flows(scene: MakeScene) -> None
     )
     found = await forecast(app, request)
     assert found.stable == "v1"
-    assert 1_000 < found.attempts_per_second < 16_000
+    assert 1_000 < found.attempts_per_second < 64_000
     assert found.labels_per_second > 1000
     assert [step.step.share_bps for step in found.steps] == [1000, 5000]
     errors = found.steps[0].gates[0]
