@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -54,6 +55,19 @@ def _stored(raw: bytes) -> dict[str, Array]:
     except Exception as error:
         # Of a broken head numpy may make anything: TokenError, OverflowError, BadZipFile, MemoryError.
         raise ValueError(str(error)) from error
+
+
+def save_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Writes arrays as .npz, by their names.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    # savez takes names as arguments, and two of them, `file` and `allow_pickle`, for its own.
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
 def fit(arrays: Mapping[str, Array], signature: Signature | None) -> dict[str, Array]:

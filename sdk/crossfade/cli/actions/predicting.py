@@ -12,7 +12,7 @@ import numpy as np
 from rich.text import Text
 
 from crossfade.cli import text
-from crossfade.cli.actions.arrays import first_rows, fit, load_arrays
+from crossfade.cli.actions.arrays import first_rows, fit, load_arrays, save_arrays
 from crossfade.cli.context import Session
 from crossfade.cli.errors import (
     CommandError,
@@ -211,8 +211,7 @@ def write(options: PredictOptions, answer: Answer, payload: dict[str, Any], outp
     file = options.output
     try:
         if options.output is not None:
-            with options.output.open("wb") as archive:
-                np.savez(archive, allow_pickle=False, **dict(outputs))
+            save_arrays(options.output, outputs)
         if options.save is not None:
             file = options.save
             options.save.write_text(json.dumps(payload, indent=2) + "\n")
