@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crossfade.cli.actions.feeding import describe, labels_in, send_feedback
+from crossfade.cli.actions.feeding import describe, labels_in, send_feedback, why_refused
 from crossfade.cli.common import Options
 from crossfade.cli.context import Session
 from crossfade.cli.errors import UsageError
@@ -21,6 +21,15 @@ from crossfade.observing import FeedbackSummary
 )
 def test_labels_and_values_are_told_apart(summary: FeedbackSummary, said: str) -> None:
     assert describe(summary).startswith(said)
+
+
+def test_of_many_reasons_the_first_ones_are_said_and_each_once() -> None:
+    assert why_refused(["not ours"] * 2_000) == "not ours"
+    reasons = [f"row {row} takes no label" for row in range(6)]
+    assert why_refused(reasons[:5]) == "; ".join(reasons[:5])
+    assert why_refused(reasons) == "; ".join(reasons[:5]) + "; and 1 more reason; --json has them all"
+    many = why_refused([f"row {row} takes no label" for row in range(2_000)])
+    assert many == "; ".join(reasons[:5]) + "; and 1,995 more reasons; --json has them all"
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000 + "]" * 100_000, "[]", '{"prediction_id": 5}', "{"])

@@ -1,8 +1,9 @@
 """What `feedback` does."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from crossfade.cli.actions.predicting import call_error, router_client
 from crossfade.cli.context import Session
@@ -12,6 +13,7 @@ from crossfade.client import FeedbackSummary, PredictError
 from crossfade.predict.v1.predict_pb2 import Observation
 
 _UNKNOWN = "-"
+_REASONS_SHOWN: Final = 5
 
 
 def send_feedback(
@@ -46,8 +48,7 @@ def send_feedback(
             raise call_error(error, session.connect.router().address) from error
     session.show(_json(summary), lambda: describe(summary))
     if summary.refused:
-        reasons = "; ".join(dict.fromkeys(summary.refused))
-        raise CommandError(f"{plural(len(summary.refused), 'label')} refused: {reasons}")
+        raise CommandError(f"{plural(len(summary.refused), 'label')} refused: {why_refused(summary.refused)}")
 
 
 def describe(summary: FeedbackSummary) -> str:
@@ -59,6 +60,14 @@ def describe(summary: FeedbackSummary) -> str:
     if summary.too_late:
         parts.append(f"{summary.too_late} came too late to be compared")
     return "; ".join(parts)
+
+
+def why_refused(refused: Sequence[str]) -> str:
+    """The reasons, each said once: of many, as of a wrong file, the first ones."""
+    reasons = list(dict.fromkeys(refused))
+    more = len(reasons) - _REASONS_SHOWN
+    left_out = [f"and {plural(more, 'more reason')}; --json has them all"] if more > 0 else []
+    return "; ".join(reasons[:_REASONS_SHOWN] + left_out)
 
 
 def _prediction_id(prediction: str) -> str:
