@@ -144,9 +144,12 @@ def test_a_broken_log_whose_beginning_is_forgotten_meanwhile_stays_broken() -> N
 
 
 def test_a_broken_log_keeps_no_other_from_being_verified(capsys: pytest.CaptureFixture[str]) -> None:
-    logs = {"a": Log("a", 4), "b": Log("b", 6)}
+    logs = {"a": Log("a", 4), "b": Log("b", 6), "c": Log("c", 1)}
     registry = FakeRegistry(logs, Log.alter, Log.compact)
     said = refused(registry, None)
     assert "event 3 of a is not what was written" in said
     assert " b" not in said
-    assert "b: 5 events, each as it was written" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines() == [
+        "b: 5 events, each as it was written",
+        "c: 1 event, each as it was written",
+    ]

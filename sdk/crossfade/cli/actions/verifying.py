@@ -23,7 +23,7 @@ def verify_events(session: Session, registry: Registry, model: str | None) -> No
             counts[name] = _verified(registry, name, head)
         except LedgerError as error:
             broken.append(str(error))
-    lines = [f"{name}: {count} events, each as it was written" for name, count in counts.items()]
+    lines = [f"{name}: {text.plural(count, 'event')}, each as it was written" for name, count in counts.items()]
     session.show({"verified": counts, "broken": broken}, lambda: "\n".join(lines))
     if broken:
         raise CommandError("; ".join(broken))
