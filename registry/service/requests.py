@@ -54,7 +54,8 @@ class Mutations:
 
         Raises:
             InvalidArgumentError: REQUEST_ID_REUSED.
-            AbortedError: ETAG_STALE, a compare-and-set found a change.
+            AbortedError: ETAG_STALE, a compare-and-set found a change; CONTENTION, the stored answer was forgotten at
+                the same moment.
         """
 
         def work(tx: Transaction) -> bytes:
@@ -74,9 +75,15 @@ class Mutations:
         try:
             before()
             return self._unit_of_work.run(work, deadline=deadline, exclusive=exclusive)
-        except CrossfadeError:
+        except CrossfadeError as error:
             stored = self._unit_of_work.ask(lambda tx: tx.requests.find(key), deadline=deadline)
             if stored is None:
+                if isinstance(error, _DoneBeforeError):
+                    raise AbortedError(
+                        "CONTENTION",
+                        f"request_id {key.request_id} was carried out before, and its answer was forgotten at this "
+                        "moment, for its age; read the state, and ask anew if it is still wanted",
+                    ) from error
                 raise
             if stored.digest != key.digest:
                 raise InvalidArgumentError(

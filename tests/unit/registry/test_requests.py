@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from typing import Any, cast
 
+import grpc
 import pytest
 
 from registry.ports import DoneBefore, Stale, Transaction, UnitOfWork
 from registry.repositories import Answer, RequestKey
 from registry.service.requests import Mutations
 from services.common.errors import AbortedError, InvalidArgumentError
+from services.common.statuses import code_of
 from tests.fakes.clock import ManualClock
 
 KEY = RequestKey("me", "PromoteRollout", "0f5a6d1e", "a digest")
@@ -20,11 +22,13 @@ class Database:
     Attributes:
         kept: the answers by their keys.
         turns: of each transaction, whether it took its turn.
+        forgets: answers are removed as soon as one of them was found to be there.
     """
 
     def __init__(self) -> None:
         self.kept: dict[tuple[str, str, str], Answer] = {}
         self.turns: list[bool] = []
+        self.forgets = False
 
     @property
     def requests(self) -> "Database":
@@ -38,6 +42,8 @@ class Database:
     def put(self, key: RequestKey, payload: bytes, _now: float) -> None:
         """Keeps an answer."""
         if self.find(key) is not None:
+            if self.forgets:
+                self.kept.clear()
             raise DoneBefore
         self.kept[key.principal, key.rpc, key.request_id] = Answer(key.digest, payload)
 
@@ -84,6 +90,20 @@ def test_one_that_was_carried_out_already_is_answered_as_it_was_whatever_it_find
         with pytest.raises(InvalidArgumentError) as caught:
             service.run(other, act, deadline=0.0)
         assert caught.value.reason == "REQUEST_ID_REUSED"
+
+
+def test_an_answer_that_is_forgotten_as_it_is_looked_for_ends_the_call_with_a_code() -> None:
+    database = Database()
+    service = mutations(database)
+    assert service.run(KEY, lambda _tx, _now: b"done", deadline=0.0) == b"done"
+    database.forgets = True
+    with pytest.raises(AbortedError, match="carried out before") as caught:
+        service.run(KEY, lambda _tx, _now: b"done twice", deadline=0.0)
+    assert code_of(caught.value) is grpc.StatusCode.ABORTED
+    # What was refused for another reason is told that.
+    with pytest.raises(AbortedError) as caught:
+        service.run(KEY, stale, deadline=0.0)
+    assert caught.value.reason == "ETAG_STALE"
 
 
 def test_what_is_refused_before_its_transaction_opens_none() -> None:
