@@ -39,6 +39,8 @@ MOST_CALLS: Final = 128
 _NEWS_SECONDS: Final = 1.0
 """How long new routes are waited for when a Worker has heard before the Router that a version has failed, and the first
 ones by calls that come before them."""
+_STARTING_SECONDS: Final = 10.0
+"""For how long the first routes may just be coming. Callers of a Router that has none then may ask another one."""
 
 
 class Proxy:
@@ -63,6 +65,7 @@ class Proxy:
         self._late: set[asyncio.Task[Any]] = set()
         self._shadow = Shadow(self._copy, self._attempts.accepted, meters, note)
         self._calls = 0
+        self._starts_until = clock.monotonic() + _STARTING_SECONDS
         self.ending = False
         """There is no more time for streams."""
 
@@ -83,6 +86,8 @@ class Proxy:
 
     async def first_table(self) -> None:
         """Waits a moment for the first table: a Router that has just started is about to get it."""
+        if self._clock.monotonic() >= self._starts_until:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(_NEWS_SECONDS):
                 while not self.table.known:

@@ -112,7 +112,7 @@ class AsyncClient(Caller):
                 self._require_cancelled()
                 raise
             except grpc.aio.AioRpcError as error:
-                first = self._before_second(asked, first, error, parts)
+                first = self._before_next(asked, first, error, parts)
             finally:
                 # grpc.aio never collects an abandoned call.
                 call.cancel()
@@ -170,20 +170,16 @@ class AsyncClient(Caller):
         return summarize(said, results)
 
     async def _ask(self, method: Any, request: Any, seconds: float, said: Any) -> Any:
-        """What is answered, by the second attempt where nothing has answered the first."""
+        """What is answered, by another attempt where nothing, or a Router without routes, has answered the first."""
         end = time.monotonic() + seconds
-        try:
-            return await self._call(method, request, seconds, said, wait=False)
-        except grpc.aio.AioRpcError as error:
-            if not self._silent(error):
-                raise self._error(error) from error
-            first = error
-        await asyncio.sleep(min(pause(), max(0.0, end - time.monotonic())))
-        left = max(0.0, end - time.monotonic())
-        try:
-            return await self._call(method, request, left, said, wait=True)
-        except grpc.aio.AioRpcError as error:
-            raise self._second(first, error) from error
+        first: grpc.RpcError | None = None
+        while True:
+            left = max(0.0, end - time.monotonic())
+            try:
+                return await self._call(method, request, left, said, wait=first is not None)
+            except grpc.aio.AioRpcError as error:
+                first = self._tried(first, error)
+            await asyncio.sleep(min(pause(), max(0.0, end - time.monotonic())))
 
     async def _call(self, method: Any, request: Any, seconds: float, said: Any, *, wait: bool) -> Any:
         self._channels.require_open()

@@ -110,7 +110,7 @@ class Caller:
 
     @staticmethod
     def _silent(error: grpc.RpcError) -> bool:
-        """Whether nothing answered; only then a call is tried again: what the Router has seen, the Router retries.
+        """Whether nothing answered.
 
         A server that ends lets grpc say CANCELLED of what it has taken and not begun.
         """
@@ -129,10 +129,10 @@ class Caller:
             f"the answer broke off after {parts} parts, for the process that gave it is gone; ask again",
         )
 
-    def _before_second(
+    def _before_next(
         self, asked: Asked, first: grpc.RpcError | None, error: grpc.RpcError, parts: int
     ) -> grpc.RpcError | None:
-        """The error after which a stream is tried a second time; None: there is none, the request was corrected.
+        """The error after which a stream is tried again; None: there is none, the request was corrected.
 
         Args:
             asked: the request.
@@ -148,14 +148,29 @@ class Caller:
         details = details_of(error)
         if not parts and asked.corrected(details.reason, details.metadata):
             return first
-        if first is not None and not parts:
-            raise self._second(first, error) from error
-        if parts or not self._silent(error):
+        if parts:
             raise self._broken(error, parts) from error
-        return error
+        return self._tried(first, error)
+
+    def _tried(self, first: grpc.RpcError | None, error: grpc.RpcError) -> grpc.RpcError:
+        """The error after which a call is tried again; what the Router has seen, the Router retries.
+
+        Where nothing has answered, once. Where the Router has no routes, as long as there is time: another one under
+        the same name may have some, and this one too, in a moment.
+
+        Args:
+            first: that of the try before; None: this was the first one.
+            error: how this one ended.
+
+        Raises:
+            PredictError: it is not tried again.
+        """
+        if _unrouted(error) or (self._silent(error) and (first is None or _unrouted(first))):
+            return error
+        raise (self._error(error) if first is None else self._second(first, error)) from error
 
     def _second(self, first: grpc.RpcError, second: grpc.RpcError) -> PredictError:
-        """The error of a call that was tried twice: waiting in vain for a connection is no timeout of the model's.
+        """The error of a call that was tried again: waiting in vain for a connection is no timeout of the model's.
 
         A call that was cancelled had been taken: by a Router that ends, or whose own clock of the call's deadline was
         faster than the caller's.
@@ -165,8 +180,13 @@ class Caller:
         return self._error(first if waited and unheard else second)
 
 
+def _unrouted(error: grpc.RpcError) -> bool:
+    """Whether a Router that does not know its routes has answered."""
+    return details_of(error).reason == "ROUTES_UNKNOWN"
+
+
 def pause() -> float:
-    """Seconds before the second attempt: a Router that is overloaded or starts needs a moment."""
+    """Seconds before the next attempt: a Router that is overloaded or starts needs a moment."""
     return random.uniform(*_PAUSE_SECONDS)  # noqa: S311 - spreads the callers
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from crossfade import forks
 from crossfade.answers import ClientClosedError
-from crossfade.connection import TlsContents, open_aio_channel, open_channel
+from crossfade.connection import EACH_IN_TURN, TlsContents, open_aio_channel, open_channel
 from crossfade.describing import model_metadata
 from crossfade.predict.v1 import predict_pb2_grpc
 from crossfade.shown_files import ShownFiles
@@ -130,7 +130,7 @@ class Channels(AnyChannels):
                 forks.require_grpc()
                 if opened is not None and opened.ours:
                     self._left.append(opened.leave())
-                opened = self._opened = Opened(open_channel(self.address, shown), shown, self._steady)
+                opened = self._opened = Opened(open_channel(self.address, shown, EACH_IN_TURN), shown, self._steady)
             over = [one for one in self._left if one.over or not one.ours]
             self._left = [one for one in self._left if one not in over]
         _close(over)
@@ -201,7 +201,8 @@ class LoopChannels(AnyChannels):
                 forks.require_grpc(aio=True)
                 if opened is not None and opened.ours:
                     self._left.append((loop, opened.leave()))
-                opened = self._opened[loop] = Opened(open_aio_channel(self.address, shown), shown, self._steady)
+                channel = open_aio_channel(self.address, shown, EACH_IN_TURN)
+                opened = self._opened[loop] = Opened(channel, shown, self._steady)
             self._close_left(loop)
             return opened
 

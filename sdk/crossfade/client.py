@@ -166,7 +166,7 @@ class Client(Caller):
                         yield answer_of(response)
                     return
                 except grpc.RpcError as error:
-                    first = self._before_second(asked, first, error, parts)
+                    first = self._before_next(asked, first, error, parts)
                 finally:
                     call.cancel()
             time.sleep(min(pause(), max(0.0, end - time.monotonic())))
@@ -248,23 +248,18 @@ class Client(Caller):
         return summarize(said, results)
 
     def _ask(self, method: Any, request: Any, seconds: float, said: Any) -> Any:
-        """What is answered, by the second attempt where nothing has answered the first."""
+        """What is answered, by another attempt where nothing, or a Router without routes, has answered the first."""
         end = time.monotonic() + seconds
-        try:
-            with self._channels.calling():
-                return method(request, timeout=seconds, metadata=said)
-        except grpc.RpcError as error:
-            if not self._silent(error):
-                raise self._error(error) from error
-            first = error
-        time.sleep(min(pause(), max(0.0, end - time.monotonic())))
-        self._channels.require_open()
-        left = max(0.0, end - time.monotonic())
-        try:
-            with self._channels.calling():
-                return method(request, timeout=left, metadata=said, wait_for_ready=True)
-        except grpc.RpcError as error:
-            raise self._second(first, error) from error
+        first: grpc.RpcError | None = None
+        while True:
+            left = max(0.0, end - time.monotonic())
+            try:
+                with self._channels.calling():
+                    return method(request, timeout=left, metadata=said, wait_for_ready=first is not None)
+            except grpc.RpcError as error:
+                first = self._tried(first, error)
+            time.sleep(min(pause(), max(0.0, end - time.monotonic())))
+            self._channels.require_open()
 
     def close(self) -> None:
         """Closes the channel."""

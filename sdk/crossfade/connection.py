@@ -35,7 +35,7 @@ OPTIONS: Final = (
 
 EACH_IN_TURN: Final = ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}')
 """Of replicas under one name. By default all calls go to one of them for as long as its connection stands, and a
-Registry whose database is out of its reach keeps the connection."""
+Registry whose database is out of its reach keeps the connection, as does a Router that has no routes."""
 
 USER_KEY: Final = "x-crossfade-user"
 """Metadata key by which a caller of a local trial says its name."""
@@ -209,11 +209,12 @@ def open_channel(address: str, tls: TlsFiles | TlsContents | None, *more: tuple[
     return grpc.secure_channel(address, _credentials(tls), options=options)
 
 
-def open_aio_channel(address: str, tls: TlsFiles | TlsContents | None) -> grpc.aio.Channel:
-    """A channel to host:port for the running loop of asyncio."""
+def open_aio_channel(address: str, tls: TlsFiles | TlsContents | None, *more: tuple[str, str]) -> grpc.aio.Channel:
+    """A channel to host:port for the running loop of asyncio, with more options."""
+    options = (*_options(address), *more)
     if tls is None:
-        return grpc.aio.insecure_channel(address, options=_options(address))
-    return grpc.aio.secure_channel(address, _credentials(tls), options=_options(address))
+        return grpc.aio.insecure_channel(address, options=options)
+    return grpc.aio.secure_channel(address, _credentials(tls), options=options)
 
 
 def _options(address: str) -> tuple[tuple[str, int], ...]:

@@ -30,7 +30,7 @@ class House:
         self.registry = FakeRegistry()
         self.stable, self.test = FakeWorker("v1"), FakeWorker("v2")
         self._folder = folder
-        self._keys = keys
+        self.keys = keys
         self.app: App
 
     async def start(self) -> None:
@@ -43,7 +43,7 @@ class House:
         settings = RouterSettings(
             listen="127.0.0.1:0",
             registry=self.registry.address,
-            token_keys=self._keys,
+            token_keys=self.keys,
             table_file=self._folder / "table.pb",
             log_level="error",
             drain_seconds=drain_seconds,

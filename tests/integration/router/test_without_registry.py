@@ -10,6 +10,7 @@ import pytest
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from crossfade.client import AsyncClient, Client, PredictError
 from crossfade.errors import details_of
 from crossfade.predict.v1 import predict_pb2, predict_pb2_grpc
 from crossfade.router.v1 import router_pb2, router_pb2_grpc
@@ -17,6 +18,7 @@ from router.app import App
 from router.settings import RouterSettings
 from services.common.prediction_token import Prediction, TokenKeys
 from services.common.server import AddressError
+from tests.fakes.clock import RunningClock
 from tests.fakes.registry import FakeRegistry
 from tests.integration.router.house import KEY, ROWS, House
 from tests.support.wait import until
@@ -84,6 +86,36 @@ async def test_a_router_without_routes_says_so_instead_of_knowing_no_model(house
     await house.routes()
     assert (await house.client.predict("churn", ROWS)).version == "v1"
     await until(lambda: house.registry.instances)
+
+
+async def test_callers_of_a_router_without_routes_are_answered_by_another_under_its_name(house: House) -> None:
+    await house.routes()
+    clock = RunningClock()
+    settings = RouterSettings(
+        listen="127.0.0.1:0",
+        registry="127.0.0.1:1",
+        token_keys=house.keys,
+        log_level="critical",
+        drain_seconds=0.2,
+    )
+    bare = App(settings, clock)
+    await bare.start()
+    # It does not take itself for one that is about to have routes any more, and makes nobody wait.
+    clock.advance(60.0)
+    both = f"ipv4:{bare.address},{house.app.address}"
+    async with AsyncClient(both, timeout=30.0) as client:
+        for _ in range(6):
+            assert (await client.predict("churn", ROWS)).version == "v1"
+            assert [part.version async for part in client.predict_stream("churn", ROWS)] == ["v1"] * 3
+            assert await client.classes("churn") == ("keep", "churn")
+    with Client(both, timeout=30.0) as blocking:
+        for _ in range(6):
+            assert (await asyncio.to_thread(blocking.predict, "churn", ROWS)).version == "v1"
+    async with AsyncClient(bare.address, timeout=0.5) as client:
+        with pytest.raises(PredictError) as told:
+            await client.predict("churn", ROWS)
+    assert told.value.reason == "ROUTES_UNKNOWN"
+    await bare.stop()
 
 
 async def test_a_router_takes_a_lease_once_it_has_routes(house: House, tmp_path: Path) -> None:

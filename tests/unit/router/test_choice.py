@@ -14,6 +14,7 @@ from router.table import Lane, Table, Target
 from services.common.clock import SystemClock
 from services.common.errors import DeadlineExceededError, FailedPreconditionError, NotFoundError, UnavailableError
 from services.common.telemetry.store import MetricStore
+from tests.fakes.clock import RunningClock
 from tests.fakes.transport import FakeTransport
 from tests.unit.router.house import House, lane
 
@@ -102,6 +103,15 @@ async def test_calls_before_the_first_table_wait_a_moment_for_it() -> None:
     await asyncio.wait_for(waiting, 0.5)
     with pytest.raises(NotFoundError):
         early.route("churn", "", "", "")
+
+
+async def test_nobody_waits_for_routes_that_did_not_come_when_the_router_started() -> None:
+    clock = RunningClock()
+    early = Proxy(FakeTransport(), Meters(MetricStore()), clock, random.Random(7).random, lambda *_: None)
+    clock.advance(60.0)
+    # Whoever is told at once has the time to ask another Router.
+    await asyncio.wait_for(early.first_table(), 0.5)
+    assert not early.table.known
 
 
 async def test_unknown_model() -> None:
