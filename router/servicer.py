@@ -204,6 +204,8 @@ class PredictHandlers:
             request = predict_pb2.ModelMetadataRequest.FromString(body)
         except DecodeError as error:
             raise InvalidArgumentError("MESSAGE_MALFORMED", "the request is no ModelMetadataRequest") from error
+        if not self._proxy.table.known:
+            await self._proxy.first_table()
         route = told_by(self._proxy.table, request.name, _segment(), request.version)
         # The process knows its version by its own name alone.
         asked = predict_pb2.ModelMetadataRequest(name=request.name, version=route.target.version)
