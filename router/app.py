@@ -82,7 +82,7 @@ class App:
         rng = random.Random()  # noqa: S311
         self._transport = GrpcTransport(channels, self._clock, rng, self._log)
         self.book = FeedbackBook(keys, self._store, self._clock, self._classes)
-        self.peers = Peers(self.instance_id, self._registry, self.book, channels, self._log)
+        self.peers = Peers(self.instance_id, self._registry, self.book, channels, self._log, self._clock.monotonic)
         self.notes = PairNotes(self.peers, self.book)
         self.proxy = Proxy(self._transport, Meters(self._store), self._clock, rng.random, self.notes.note)
         self._tables = TableMaker()

@@ -1,10 +1,13 @@
 """The other Routers: found through the Registry, asked for feedback that is theirs."""
 
 import asyncio
+import time
 from collections import defaultdict
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
+import grpc
 import structlog
 from grpc import aio
 
@@ -23,6 +26,10 @@ FORWARD_SECONDS = 2.0
 """Time of a call to another Router."""
 _SHARE_OF_TIME_LEFT = 0.5
 """Of the caller's time, that such a call has at most: what it asked in vain is counted here while the caller waits."""
+_HANGS_SECONDS = 0.5
+"""A Router that gives no answer for so long hangs; callers with less time may well mean it."""
+_PASSED_SECONDS = 5.0
+"""How long nobody waits for one that hangs. Then one call asks it again, and the others go on without it."""
 _CLOSE_SECONDS = FORWARD_SECONDS + 1.0
 """Longer than any call: one that its channel's end cancels looks to its caller as if that one were cancelled."""
 
@@ -36,6 +43,7 @@ class Peers:
         book: where this Router's own observations are counted.
         channels: how to reach other Routers.
         log: gets a line a minute while another Router cannot be reached.
+        now: seconds that never run backwards.
     """
 
     def __init__(
@@ -45,15 +53,18 @@ class Peers:
         book: FeedbackBook,
         channels: Channels,
         log: structlog.typing.FilteringBoundLogger,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._me = instance_id
         self._registry = service_pb2_grpc.RegistryServiceStub(registry)
         self._book = book
         self._open = channels.open
         self._log = log
+        self._now = now
         self._lines = Rarely()
         self._addresses: dict[str, str] = {}
         self._channels: dict[str, aio.Channel] = {}
+        self._passed_until: dict[str, float] = {}
 
     @property
     def known(self) -> int:
@@ -76,6 +87,9 @@ class Peers:
     async def use(self, addresses: dict[str, str]) -> None:
         """Takes over which Routers there are, by instance id; returns when calls to those that have gone have ended."""
         self._addresses = {instance: address for instance, address in addresses.items() if instance != self._me}
+        self._passed_until = {
+            address: until for address, until in self._passed_until.items() if address in self._addresses.values()
+        }
         for address in [known for known in self._channels if known not in self._addresses.values()]:
             # Whoever forwards over it at this moment may end.
             await self._channels.pop(address).close(grace=_CLOSE_SECONDS)
@@ -138,7 +152,7 @@ class Peers:
         self, address: str, part: predict_pb2.FeedbackRequest, seconds: float
     ) -> predict_pb2.FeedbackResponse:
         """The answer of the Router at an address, for which so long is waited; empty: this one."""
-        if not address:
+        if not address or self._passes(address):
             return feedback_rpc.answer(self._book, part)
         try:
             stub: Any = predict_pb2_grpc.PredictionServiceStub(self.channel(address))
@@ -151,10 +165,24 @@ class Peers:
         except aio.AioRpcError as error:
             # A label counted at the wrong Router may count twice; one that is dropped is lost for good.
             self._say("feedback counted here, its Router is away", address, code=error.code().name)
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and seconds >= _HANGS_SECONDS:
+                self._passed_until[address] = self._now() + _PASSED_SECONDS
             return feedback_rpc.answer(self._book, part)
         finally:
             call.cancel()
+        self._passed_until.pop(address, None)
         return answer
+
+    def _passes(self, address: str) -> bool:
+        """Whether a Router hangs, so that it is not asked; the first call after a while asks it all the same."""
+        until = self._passed_until.get(address)
+        if until is None:
+            return False
+        now = self._now()
+        if now < until:
+            return True
+        self._passed_until[address] = now + _PASSED_SECONDS
+        return False
 
     def _say(self, event: str, address: str, **more: str) -> None:
         """Once a minute for each Router: while the Registry is away too, one that is gone stays among those known."""

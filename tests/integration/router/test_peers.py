@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from services.common.prediction_token import Prediction, TokenKeys
 from services.common.settings import TlsSettings
 from services.common.telemetry.logs import make_log
 from services.common.telemetry.store import MetricStore
+from tests.fakes.clock import ManualClock
 from tests.fakes.registry import FakeRegistry
 from tests.support.wait import until
 
@@ -137,10 +139,11 @@ async def test_a_router_that_is_away_is_said_to_be_once_a_minute(tmp_path: Path,
 
 
 class Hanging:
-    """A Router that answers once, and nothing after that."""
+    """A Router that answers once, and nothing after that until it is `back`."""
 
     def __init__(self) -> None:
         self.asked = 0
+        self.back = False
 
     async def start(self) -> tuple[aio.Server, str]:
         handler: Any = grpc.unary_unary_rpc_method_handler(
@@ -158,7 +161,7 @@ class Hanging:
 
     async def _feedback(self, request: predict_pb2.FeedbackRequest, _: Any) -> predict_pb2.FeedbackResponse:
         self.asked += 1
-        if self.asked > 1:
+        if self.asked > 1 and not self.back:
             await asyncio.get_running_loop().create_future()
         return predict_pb2.FeedbackResponse(results=[predict_pb2.ObservationResult(status=ACCEPTED, reason="there")])
 
@@ -187,3 +190,40 @@ async def test_a_router_that_goes_while_it_is_asked_cancels_nobody(registry: Fak
     assert not asking.cancelled()
     result = asking.result().results[0]
     assert (result.status, result.reason) == (ACCEPTED, "")
+
+
+async def test_nobody_waits_for_a_router_that_hangs_once_it_is_known_to(registry: FakeRegistry) -> None:
+    other, clock = Hanging(), ManualClock()
+    server, address = await other.start()
+    channel = aio.insecure_channel(registry.address)
+    log = make_log("test", "critical")
+    peers = Peers("me", channel, book(), Channels(TlsSettings()), log, clock.monotonic)
+    await peers.use({"other": address})
+    theirs = iter([token for token in tokens() if peers.address_of(token)])
+
+    async def observe(seconds: float) -> str:
+        observation = predict_pb2.Observation(prediction_id=next(theirs), row=0, label="churn")
+        request = predict_pb2.FeedbackRequest(observations=[observation])
+        (result,) = (await peers.observe(request, forwarded=False, seconds=seconds)).results
+        assert result.status == ACCEPTED
+        return result.reason
+
+    assert await observe(inf) == "there"
+    # Who has hardly any time says nothing of the other Router.
+    assert await observe(0.2) == ""
+    # One waits in vain.
+    assert (await observe(2.0), other.asked) == ("", 3)
+    assert [await observe(inf) for _ in range(3)] == [""] * 3
+    assert other.asked == 3
+    clock.advance(60.0)
+    asking = asyncio.create_task(observe(inf))
+    await until(lambda: other.asked == 4)
+    # One asks again, and the others go on without it.
+    assert (await observe(inf), other.asked) == ("", 4)
+    assert await asking == ""
+    other.back = True
+    clock.advance(60.0)
+    assert [await observe(inf) for _ in range(3)] == ["there"] * 3
+    await peers.close()
+    await channel.close()
+    await server.stop(None)
