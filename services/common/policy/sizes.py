@@ -66,7 +66,7 @@ def class_violations(classes: Collection[str], positive: str) -> tuple[Violation
 
 
 def harm_violations(number: int, gates: Iterable[str]) -> tuple[Violation, ...]:
-    """What of the harms that a forecast is asked for is too much.
+    """What of the harms that a forecast is asked for is too much, or is asked twice.
 
     Args:
         number: of harms.
@@ -74,11 +74,15 @@ def harm_violations(number: int, gates: Iterable[str]) -> tuple[Violation, ...]:
     """
     if too_many := _too_many("harms", number, GATES_LIMIT, "harms"):
         return tuple(too_many)
-    return tuple(
-        violation
-        for place, gate in enumerate(gates)
-        for violation in _too_long(f"harms[{place}].gate", gate, NAME_LIMIT)
-    )
+    found: list[Violation] = []
+    known: set[str] = set()
+    for place, gate in enumerate(gates):
+        field = f"harms[{place}].gate"
+        found += _too_long(field, gate, NAME_LIMIT)
+        if gate in known:
+            found.append(Violation(field, f"{shown(gate)} has a harm already: ask about one of each gate at a time"))
+        known.add(gate)
+    return tuple(found)
 
 
 def _too_many(field: str, number: int, most: int, what: str) -> list[Violation]:

@@ -297,6 +297,6 @@ def test_classes_may_take_as_many_bytes_as_a_signature_has_and_no_more() -> None
 
 
 def test_a_forecast_may_be_asked_for_as_many_harms_as_a_policy_has_gates() -> None:
-    assert harm_violations(GATES_LIMIT, ["n" * NAME_LIMIT] * GATES_LIMIT) == ()
+    assert harm_violations(GATES_LIMIT, [f"{number:n>{NAME_LIMIT}}" for number in range(GATES_LIMIT)]) == ()
     assert [one.field for one in harm_violations(GATES_LIMIT + 1, [])] == ["harms"]
     assert [one.field for one in harm_violations(2, ["a", "n" * (NAME_LIMIT + 1)])] == ["harms[1].gate"]

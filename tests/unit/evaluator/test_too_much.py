@@ -111,9 +111,13 @@ def test_a_hundred_gates_on_a_hundred_thousand_classes_are_checked_in_one_readin
     [
         ([evaluator_pb2.Harm(gate="errors", by=0.1)] * (GATES_LIMIT + 1), "harms"),
         ([evaluator_pb2.Harm(gate="x" * (NAME_LIMIT + 1), by=0.1)], "harms[0].gate"),
+        # Of which of both the forecast is nobody would see.
+        ([evaluator_pb2.Harm(gate=gate, by=0.1) for gate in ("errors", "accuracy", "errors")], "harms[2].gate"),
     ],
 )
-async def test_harms_that_are_too_many_or_too_long_are_refused(harms: list[evaluator_pb2.Harm], field: str) -> None:
+async def test_harms_are_not_too_many_nor_too_long_and_none_is_said_twice(
+    harms: list[evaluator_pb2.Harm], field: str
+) -> None:
     request = evaluator_pb2.ForecastRequest(model="models/m", harms=harms)
     answer = await EvaluatorServicer(Unasked()).Forecast(request, CONTEXT)
     assert [one.field for one in answer.violations] == [field]

@@ -337,7 +337,7 @@ class ForecastRequest(_message.Message):
 
     @_builtins.property
     def harms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Harm]:
-        """Harms to forecast, at most 100. Default: of each gate the one that its safe margin allows."""
+        """Harms to forecast, at most 100 and one of a gate. Default: of each gate the one that its safe margin allows."""
 
     @_builtins.property
     def watch(self) -> _duration_pb2.Duration:
