@@ -24,6 +24,7 @@ from evaluator.window.arms import (
 )
 from evaluator.window.counts import Series
 from evaluator.window.labels import RateRow
+from evaluator.window.splits import whole
 from services.common.telemetry import catalog
 
 
@@ -95,10 +96,10 @@ def runtime_rows(counted: ArmCounts) -> list[RuntimeRow]:
     for process in counted.processes:
         arms: dict[int, list[tuple[int, ...]]] = {}
         for one, at, is_test, _ in process.of(INFERENCE):
-            batch = at.get("batch", "")
-            if not batch.isdigit() or int(batch) < 1 or len(one.counts) != BUCKETS:
+            batch = whole(at.get("batch", ""))
+            if not batch or len(one.counts) != BUCKETS:
                 continue
-            pair = arms.setdefault(int(batch), [nothing, nothing])
+            pair = arms.setdefault(batch, [nothing, nothing])
             if is_test:
                 pair[0] = one.counts if pair[0] is nothing else added(pair[0], one.counts)
             elif at.get("version") == counted.terms.stable and at.get("traffic") == CONTROL:

@@ -5,6 +5,7 @@ from typing import Final
 
 from evaluator.terms import Profile, Terms
 from evaluator.window.counts import Series
+from evaluator.window.splits import whole
 from services.common.telemetry import catalog
 
 LIVE: Final = "live"
@@ -135,8 +136,8 @@ def concerns(one: Series, terms: Terms) -> bool:
 
 def parse_slice(value: str) -> SliceKey | None:
     """Epoch and number of `{epoch}.{number}`; None: it has another form."""
-    epoch, _, number = value.partition(".")
-    return (int(epoch), int(number)) if epoch.isdigit() and number.isdigit() else None
+    epoch, number = map(whole, value.partition(".")[::2])
+    return None if epoch is None or number is None else (epoch, number)
 
 
 BUCKETS: Final = len(catalog.INFERENCE_DURATION.bounds) + 1

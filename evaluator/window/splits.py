@@ -8,8 +8,18 @@ from services.common.telemetry import catalog
 Split = tuple[int, ...]
 """An epoch, or an epoch and a slice's number."""
 _OF_SLICE: Final = 2
+_DIGITS: Final = 18
+"""Of the longest number that is one: such a count of seconds is more than there were, and fits into 64 bits."""
 Attributes = Collection[tuple[str, str]]
 """Names and values."""
+
+
+def whole(written: str) -> int | None:
+    """A number as processes write it; None: it is none, or larger than any that they have counted to.
+
+    No look may end at what one process writes. So it is asked for plain digits: ² is one to Python, and no number.
+    """
+    return int(written) if len(written) <= _DIGITS and written.isascii() and written.isdigit() else None
 
 
 def split_of(attributes: Iterable[tuple[str, str]]) -> Split | None:
@@ -17,7 +27,8 @@ def split_of(attributes: Iterable[tuple[str, str]]) -> Split | None:
     for name, value in attributes:
         if name in catalog.SPLIT_ATTRIBUTES:
             parts = value.split(".")
-            return tuple(int(part) for part in parts) if all(part.isdigit() for part in parts) else None
+            numbers = tuple(number for number in map(whole, parts) if number is not None)
+            return numbers if len(numbers) == len(parts) else None
     return None
 
 
