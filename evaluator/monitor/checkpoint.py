@@ -57,20 +57,32 @@ def dump(watch: Watch) -> bytes:
 
 
 def load(payload: bytes, terms: Terms, learn: float) -> Watch:
-    """The watch of bytes; a fresh one where they are none of this form.
+    """The watch of bytes; a fresh one of none.
+
+    What is of another shape inside may show only when a look is added to it.
 
     Args:
         payload: what `dump` gave, or nothing.
         terms: of the version that they are of.
         learn: seconds for which the past is to be learnt.
+
+    Raises:
+        Exception: they are none of this form.
     """
     fresh = open_watch(terms, learn)
-    try:
-        said: Any = json.loads(payload)
-        return _load(said, fresh) if said["format"] == FORMAT else fresh
-    except (ValueError, LookupError, TypeError, AttributeError):
-        # To learn anew costs a day; to stop at bytes that nobody can read would leave the lane unwatched for ever.
+    if not payload:
         return fresh
+    said: Any = json.loads(payload, parse_constant=_infinity)
+    if said["format"] != FORMAT:
+        raise ValueError(f"it is of format {said['format']}, and this release reads {FORMAT}")
+    return _load(said, fresh)
+
+
+def _infinity(constant: str) -> float:
+    """Wealth that was lost is one. With a number that is none nothing would ever stand out."""
+    if constant == "NaN":
+        raise ValueError("it has a number that is none (NaN)")
+    return float(constant)
 
 
 def _load(said: Any, fresh: Watch) -> Watch:

@@ -11,8 +11,18 @@ from typing import Final
 import structlog
 
 from evaluator.monitor import checkpoint, report
-from evaluator.monitor.watch import INPUTS, after, missed, open_watch
-from evaluator.ports import Lanes, LaneView, MetricsSource, MonitorRecord, MonitorView, RefusedError
+from evaluator.monitor.watch import INPUTS, Watch, after, missed, open_watch
+from evaluator.ports import (
+    EndedError,
+    Lanes,
+    LaneView,
+    MetricsSource,
+    MonitorRecord,
+    MonitorView,
+    RefusedError,
+    SupersededError,
+    UnreachableError,
+)
 from evaluator.processes import concerned
 from evaluator.terms import Terms
 from evaluator.window.counts import Counts, InstanceCounts
@@ -88,36 +98,51 @@ class Monitor:
         cursor = known.cursor if same else ()
         processes = concerned(await self._registry.processes(), model, cursor, self._clock.now())
         readings = await self._source.read(processes, terms, self._scrape_seconds)
-        # The evidence of a version that was stable before is of another time, and so are the counts.
-        watch = checkpoint.load(known.evidence, terms, known.learn) if same else open_watch(terms, known.learn)
         read = _read_time(known) if same else 0.0
         gap = passed if read else math.inf
         begun = gap > MOST_APART * self._interval
         taken = take(_forgotten(cursor, readings) if begun else cursor, readings, first=begun)
-        if begun:
-            watch = missed(watch, max((one.read_us for one in readings), default=0) / 1e6 or watch.time)
-        else:
-            watch = after(watch, taken.window, lane.epoch, lane.slice_seconds)
-        standing = report.alerts(watch)
-        record = MonitorRecord(
-            sequence=known.sequence + 1,
-            version=lane.stable,
-            decision=report.decision(watch, taken.problems, gap if begun and read else 0.0),
-            alerts=tuple((alert.gate, alert.reason) for alert in standing),
-            evidence=checkpoint.dump(watch),
-            cursor=taken.cursor,
-        )
-        await self._registry.record_monitor(model, lane.segment, record)
+        opened = open_watch(terms, known.learn)
+
+        def found_by(watch: Watch) -> MonitorRecord:
+            if begun:
+                watch = missed(watch, max((one.read_us for one in readings), default=0) / 1e6 or watch.time)
+            else:
+                watch = after(watch, taken.window, lane.epoch, lane.slice_seconds)
+            return MonitorRecord(
+                sequence=known.sequence + 1,
+                version=lane.stable,
+                decision=report.decision(watch, taken.problems, gap if begun and read else 0.0),
+                alerts=tuple((alert.gate, alert.reason) for alert in report.alerts(watch)),
+                evidence=checkpoint.dump(watch),
+                cursor=taken.cursor,
+            )
+
+        try:
+            # The evidence of a version that was stable before is of another time, and so are the counts.
+            record = found_by(checkpoint.load(known.evidence, terms, known.learn) if same else opened)
+            await self._registry.record_monitor(model, lane.segment, record)
+        except (SupersededError, EndedError, RefusedError, UnreachableError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, no later look could go on from it either
+            record = found_by(opened)
+            await self._registry.record_monitor(model, lane.segment, record)
+            self._log.error(
+                "what was kept of a lane cannot be gone on from, and what its version is like is learnt anew",
+                model=model,
+                segment=lane.segment,
+                exc_info=error,
+            )
         seen = self._clock.monotonic()
         self._seen[here], self._due[here] = (record.sequence, seen), seen + apart
         self._log.debug("looked", model=model, segment=lane.segment, sequence=record.sequence)
-        for alert in standing:
-            self._log.info("stands out", model=model, segment=lane.segment, gate=alert.gate, reason=alert.reason)
+        for gate, reason in record.alerts:
+            self._log.info("stands out", model=model, segment=lane.segment, gate=gate, reason=reason)
         # What the answers are like of inputs that no version was made for is no version's fault.
-        drifted = any(alert.gate == INPUTS for alert in standing)
-        blamed = [alert for alert in standing if not drifted or alert.gate in _WHATEVER_COMES]
+        drifted = any(gate == INPUTS for gate, _ in record.alerts)
+        blamed = [reason for gate, reason in record.alerts if not drifted or gate in _WHATEVER_COMES]
         if blamed and known.undo and lane.previous:
-            await self._undo(model, lane, record.sequence, blamed[0].reason)
+            await self._undo(model, lane, record.sequence, blamed[0])
 
     def keep(self, lanes: Iterable[tuple[str, str]]) -> None:
         """Forgets what was seen of all other lanes, (model, segment)."""

@@ -1,5 +1,6 @@
 """A lane, its traffic and its monitor, with a Registry in memory."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,7 @@ from evaluator.ports import (
     SupersededError,
     VersionView,
 )
+from evaluator.rpc import proto_summary
 from evaluator.terms import Terms
 from evaluator.window.readings import Reading
 from services.common.policy.records import Meaning
@@ -65,6 +67,8 @@ class Kept:
 
     async def record_monitor(self, model: str, segment: str, record: MonitorRecord) -> None:
         del model, segment
+        # It goes as a message, as to the real one.
+        proto_summary.to_proto(record.decision)
         if record.sequence != self.view.sequence + 1:
             raise SupersededError("taken")
         self.records.append(record)
@@ -113,6 +117,8 @@ class Scene:
     kept: Kept = field(init=False)
     source: Source = field(init=False)
     monitor: Monitor = field(init=False)
+    lines: io.StringIO = field(default_factory=io.StringIO)
+    """What is said in errors."""
 
     def __post_init__(self) -> None:
         self.fleet = Fleet(demo_terms(), np.random.default_rng(5), rate=40.0)
@@ -123,7 +129,8 @@ class Scene:
 
     def watching(self, kept: Kept) -> Monitor:
         """A monitor of that Registry's lanes."""
-        return Monitor(kept, self.source, clock=self.clock, log=LOG, interval=30.0, scrape_seconds=2.0)
+        log = make_log("evaluator", "error", self.lines)
+        return Monitor(kept, self.source, clock=self.clock, log=log, interval=30.0, scrape_seconds=2.0)
 
     def set_clock(self, seconds: float) -> None:
         """Sets the Evaluator's clock by so many seconds."""

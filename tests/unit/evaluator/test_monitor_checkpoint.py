@@ -1,6 +1,8 @@
 """Watching that goes on from what was kept, by this release or another."""
 
 import json
+import math
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +10,7 @@ from evaluator.monitor import checkpoint, report
 from evaluator.monitor.past import MIDDLE
 from services.common.policy.metrics import MetricKind
 from tests.fakes.metrics import Behaviour
+from tests.unit.evaluator.monitor_scene import Scene
 from tests.unit.evaluator.monitored import LEARN, Lane, learnt, monitor_terms
 
 
@@ -35,9 +38,56 @@ def test_evidence_of_other_statistics_begins_anew_and_the_past_stays() -> None:
     assert all(one.harm.max_log_e == 0.0 for one in watch.watched)
 
 
-@pytest.mark.parametrize("payload", [b"", b"{", b"{}", b'{"format":99}', b'{"format":1,"past":7}'])
-def test_what_is_no_evidence_of_this_form_is_begun_anew(payload: bytes) -> None:
-    assert checkpoint.load(payload, monitor_terms(), LEARN).since == 0.0
+def test_nothing_that_was_kept_is_a_watch_before_its_first_look() -> None:
+    assert checkpoint.load(b"", monitor_terms(), LEARN).since == 0.0
+
+
+@pytest.mark.parametrize("payload", [b"{", b"{}", b"[]", b'{"format":99}', b'{"format":1,"past":7}'])
+async def test_what_is_no_evidence_of_this_form_is_begun_anew(payload: bytes) -> None:
+    scene = Scene()
+    await scene.look(2)
+    scene.kept.view = replace(scene.kept.view, evidence=payload)
+    await _begins_anew(scene)
+
+
+_INNER = {
+    "a time that no float has": (("since",), 10**400),
+    "a time that is none": (("time",), "noon"),
+    "wealth that is no number": (("watched", 0, "harm", 0, 0), math.nan),
+    "wealth of other bets": (("watched", 0, "harm", 0), [[0.0] * 3]),
+    "other numbers of a look": (("watched", 0, "recent"), [[1, 2, 3]]),
+    "attempts that no message has": (("watched", 0, "past", 0), 2**70),
+    "inputs of another profile": (("inputs", "counts"), [[1.0] * 7]),
+    "lags by other buckets": (("lags", 0), [1, 2]),
+    "answers without a number": (("past", "answers"), {"3": None}),
+}
+
+
+@pytest.mark.parametrize("inner", list(_INNER))
+async def test_what_has_another_shape_inside_is_begun_anew(inner: str) -> None:
+    scene = Scene()
+    await scene.look(14)
+    said = json.loads(scene.kept.view.evidence)
+    (*path, last), value = _INNER[inner]
+    target = said
+    for name in path:
+        target = target[name]
+    assert target[last] != value
+    target[last] = value
+    scene.kept.view = replace(scene.kept.view, evidence=json.dumps(said).encode())
+    await _begins_anew(scene)
+
+
+async def _begins_anew(scene: Scene) -> None:
+    """The next look says once that the past is learnt anew, and it is."""
+    looks = len(scene.kept.records)
+    assert scene.lines.getvalue() == ""
+    await scene.look(3)
+    assert len(scene.kept.records) == looks + 3
+    assert scene.kept.records[looks].decision.reason.startswith("learns what v1 is like, for 5 min more")
+    assert scene.kept.records[-1].decision.reason.startswith("learns what v1 is like, for 4 min more")
+    (line,) = scene.lines.getvalue().splitlines()
+    assert "what was kept of a lane cannot be gone on from" in line
 
 
 def test_a_checkpoint_of_an_older_release_is_taken_over() -> None:
@@ -82,7 +132,7 @@ def test_a_past_of_all_batch_sizes_in_one_is_learnt_anew() -> None:
 
 
 @pytest.mark.parametrize("part", ["batches", "values", "lags"])
-def test_counts_by_another_releases_buckets_are_begun_anew(part: str) -> None:
+def test_counts_by_another_releases_buckets_are_none_of_this_form(part: str) -> None:
     lane = Lane()
     lane.run(LEARN / 2)
     said = json.loads(checkpoint.dump(lane.watch))
@@ -92,6 +142,5 @@ def test_counts_by_another_releases_buckets_are_begun_anew(part: str) -> None:
         said["past"]["sizes"][0][2] = [[100_000, 1]]
     else:
         said["lags"] = [[*lags, 1] for lags in said["lags"]]
-    lane.watch = checkpoint.load(json.dumps(said).encode(), lane.terms, LEARN)
-    assert lane.watch.since == 0.0
-    lane.run(LEARN)
+    with pytest.raises((IndexError, ValueError)):
+        checkpoint.load(json.dumps(said).encode(), lane.terms, LEARN)
