@@ -157,15 +157,20 @@ class Questions:
 
     async def _stable(self, rollout: RolloutView) -> str:
         """What a rollout that never ran was looked at beside; another version may be stable since."""
+        named: set[str] = set()
         async for one in self._registry.concluded(rollout.name):
             # Of processes a window has nothing of third versions.
             processes = (process for process in one.look.window if not is_own(process))
             for version in (series.values().get("version", "") for process in processes for series in process.series):
                 if version not in ("", rollout.test):
                     return version
+            workers = one.at.workers if one.at is not None else ()
+            named |= {served.version for worker in workers for served in worker.served} - {rollout.test}
         lane = await self._registry.lane(rollout.model, rollout.segment)
-        # As looks do where nothing is stable yet.
-        return lane.stable or rollout.test
+        # It may have replaced what was never ready. As looks do where nothing is stable yet, it is beside itself.
+        stable = (lane.previous if lane.stable == rollout.test else lane.stable) or rollout.test
+        # Workers name what is stable, ready or not; and what other lanes have, so that there may be several.
+        return named.pop() if stable not in named | {rollout.test} and len(named) == 1 else stable
 
     async def _forecast(self, asked: ToCome) -> Forecasted:
         lane = await self._registry.lane(asked.model, asked.segment)

@@ -134,3 +134,17 @@ async def test_a_rollout_in_a_lane_where_nothing_was_stable_is_replayed_as_it_wa
     await made.looks(made.evaluator(), 2)
     found, _ = await Questions(made.ledger, Watched(made.source.fleet)).replay(NAME, Other())
     assert (found.looks, found.parts_at) == (2, 0)
+
+
+@pytest.mark.parametrize(("stable", "previous"), [("v2", "v1"), ("v3", "v2")], ids=["it", "another version"])
+async def test_a_rollout_that_replaced_what_was_never_ready_is_replayed_beside_that(stable: str, previous: str) -> None:
+    made = world(phase=Phase.WAITING, stable="")
+    # Nobody gets an answer, so that nothing is counted.
+    made.source.silent = frozenset(one.name for one in made.source.fleet.instances)
+    await made.looks(made.evaluator(), 2)
+    assert "waits until v1 carries all of the traffic" in made.ledger.decisions[-1].reason
+    # v1 could not be loaded, and v2 has the lane.
+    made.ledger.stable, made.ledger.previous = stable, previous
+    found, violations = await Questions(made.ledger, Watched(made.source.fleet)).replay(NAME, Other())
+    assert violations == ()
+    assert (found.looks, found.parts_at) == (2, 0)

@@ -48,6 +48,7 @@ class Ledger:
     view: RolloutView
     epoch: int = 1
     stable: str = "v1"
+    previous: str = ""
     serving: Serving | None = Serving.READY
     looks: list[Look] = field(default_factory=list)
     analyses: list[bytes] = field(default_factory=list)
@@ -63,7 +64,7 @@ class Ledger:
         return self.view
 
     async def lane(self, model: str, segment: str) -> LaneView:
-        return LaneView(self.epoch, 5.0, self.stable)
+        return LaneView(self.epoch, 5.0, self.stable, previous=self.previous)
 
     async def version(self, model: str, version: str) -> VersionView:
         return VersionView(Meaning("classification"), reference({"v1": "p1", "v2": "p2"}[version], 2))
