@@ -23,6 +23,8 @@ _ENOUGH: Final = 65_536
 _OPEN: Final = "/dev/fd"
 OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 """Numbers of the errors where a process, or the machine, has none left."""
+MORE_DESCRIPTORS: Final = "the Worker needs more file descriptors than it may have (ulimit -n)"
+"""What is said then of a Worker."""
 
 
 def raise_limit() -> None:

@@ -68,16 +68,20 @@ class FakeForks:
     Attributes:
         started: all of them, the latest last.
         answering: whether it starts anything at present.
+        refusal: why it cannot start anything; None: it can.
     """
 
     def __init__(self) -> None:
         self.started: list[Any] = []
         self.answering = asyncio.Event()
         self.answering.set()
+        self.refusal: Exception | None = None
 
     async def start(self, config: ChildConfig) -> FakeProcess:
         """One that says nothing yet."""
         await self.answering.wait()
+        if self.refusal is not None:
+            raise self.refusal
         ours, theirs = socket.socketpair()
         process = FakeProcess(config, await SilentLink.open(ours), theirs)
         self.started.append(process)

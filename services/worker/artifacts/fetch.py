@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import fsspec
 
 from crossfade.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, SIGNATURE_FILE, Manifest, ManifestError, digest, loads
-from services.common.descriptors import OUT_OF_DESCRIPTORS
+from services.common.descriptors import MORE_DESCRIPTORS, OUT_OF_DESCRIPTORS
 from services.worker.artifacts.sources import folder_of
 from services.worker.domain import ArtifactRef, LoadError
 
@@ -218,5 +218,5 @@ def _storing(target: Path) -> Iterator[None]:
     except OSError as error:
         advice = "make room there, or set CROSSFADE_ARTIFACT_CACHE to a folder on another disk"
         if error.errno in OUT_OF_DESCRIPTORS:
-            advice = "the Worker needs more file descriptors than it may have (ulimit -n)"
+            advice = MORE_DESCRIPTORS
         raise LoadError(f"{target} cannot be written ({error.strerror}): {advice}", transient=True) from error

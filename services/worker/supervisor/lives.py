@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from services.common.clock import Clock
+from services.common.descriptors import MORE_DESCRIPTORS, OUT_OF_DESCRIPTORS
 from services.worker.artifacts.folders import Folders
 from services.worker.credentials import read_credentials
 from services.worker.domain import Context, FailureCode, LoadError, LoadReport, ServingKey, WantedVersion
@@ -180,11 +181,8 @@ class Lives:
         except asyncio.CancelledError:
             self._remove(key, entry)
             raise
-        except ValueError as error:
-            self._postpone(key, entry, f"its process cannot be started: {error}")
-            return
         except Exception as error:  # noqa: BLE001 - whatever it was, the version must not hang unsaid
-            self._postpone(key, entry, f"its process cannot be started: {error!r}")
+            self._postpone(key, entry, f"its process cannot be started: {_reason(error)}")
             return
         entry.process = process
         if entry.phase is Phase.DRAINING:
@@ -281,3 +279,18 @@ class Lives:
             del self.entries[key]
         if not any((other.model, other.version) == (key.model, key.version) for other in self.entries):
             self._folders.forget(key.model, key.version)
+
+
+def _reason(error: Exception) -> str:
+    """Why a process could not be started, for who has to do something about it."""
+    match error:
+        case OSError(errno=number) if number in OUT_OF_DESCRIPTORS:
+            return f"{error.strerror}: {MORE_DESCRIPTORS}"
+        case OSError():
+            return error.strerror or str(error)
+        case EOFError():
+            return "the process that forks it has ended, and another one is begun"
+        case ValueError():
+            return str(error)
+        case _:
+            return repr(error)

@@ -88,8 +88,14 @@ class Ports:
             reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
             reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             return reserved
-        among = f" from {self._among[0]} to {self._among[-1]} (CROSSFADE_VERSION_PORTS)" if self._among else ""
-        raise OSError(errno.EADDRINUSE, f"no port of {self._host}{among} is free")
+        if self._among is None:
+            raise OSError(errno.EADDRINUSE, f"no port of {self._host} is free")
+        raise OSError(
+            errno.EADDRINUSE,
+            f"no port of {self._host} from {self._among[0]} to {self._among[-1]} is free: name more of them in "
+            "CROSSFADE_VERSION_PORTS, for each version and kind of traffic takes one and keeps it for "
+            f"{RETENTION_SECONDS / 60:.0f} min after its end",
+        )
 
 
 def _join(host: str, port: int) -> str:

@@ -57,7 +57,7 @@ class House:
         self.token_keys.write_text("1 " + "ab" * 32 + "\n")
         values = {"poll_seconds": NEVER, "token_keys": self.token_keys, **options}
         forks: Any = self.forks
-        host = values.pop("host", "127.0.0.1")
+        host, among = values.pop("host", "127.0.0.1"), values.pop("among", None)
         self.supervisor = Supervisor(
             WorkerSettings(**values),
             "worker",
@@ -65,7 +65,7 @@ class House:
             log=make_log("test", "error"),
             cache=self.cache,
             forks=forks,
-            ports=Ports(host, host),
+            ports=Ports(host, host, among),
             on_change=lambda: None,
         )
 
