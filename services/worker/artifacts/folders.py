@@ -1,8 +1,9 @@
 """Where the artifacts of what is held lie on this machine."""
 
 import asyncio
+import contextlib
 import weakref
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 from services.common.threads import on_thread
@@ -25,6 +26,8 @@ class Folders:
         self._found: dict[tuple[str, str], Held] = {}
         # Of each digest while somebody fetches it: a Worker sees artifacts without end.
         self._fetching = weakref.WeakValueDictionary[str, asyncio.Lock]()
+        # The end of the read of each digest, as long as its thread lives.
+        self._reading = weakref.WeakValueDictionary[str, asyncio.Event]()
 
     @property
     def versions(self) -> frozenset[tuple[str, str]]:
@@ -50,16 +53,22 @@ class Folders:
             OSError: it cannot be stored.
         """
         artifact: ArtifactRef = wanted.artifact
+        hanging = ""
         try:
-            # LIVE and CONTROL of one version fetch it once. A read that hangs is left to its thread.
+            # LIVE and CONTROL of one version fetch it once.
             async with (
                 asyncio.timeout(self._limit_seconds),
                 self._fetching.setdefault(artifact.digest, asyncio.Lock()),
             ):
-                held = await on_thread(partial(self._cache.fetch, artifact), "fetch")
+                before = self._reading.get(artifact.digest)
+                if before is not None:
+                    # Otherwise a mount whose server is gone would take a thread more at each attempt.
+                    hanging = ": an earlier read of it hangs still, so look whether the place where it lies answers"
+                    await before.wait()
+                held = await self._read(artifact)
         except TimeoutError as error:
             raise LoadError(
-                f"{artifact.uri} was not fetched within {self._limit_seconds:g} s", transient=True
+                f"{artifact.uri} was not fetched within {self._limit_seconds:g} s{hanging}", transient=True
             ) from error
         try:
             check_signature(wanted.signature, held.manifest)
@@ -69,3 +78,18 @@ class Folders:
         self.forget(key.model, key.version)
         self._found[key.model, key.version] = held
         return held.folder
+
+    async def _read(self, artifact: ArtifactRef) -> Held:
+        """Fetches it on a thread, to which a read that hangs is left."""
+        loop = asyncio.get_running_loop()
+        ended = self._reading[artifact.digest] = asyncio.Event()
+
+        def read(is_over: Callable[[], bool]) -> Held:
+            try:
+                return self._cache.fetch(artifact, is_over)
+            finally:
+                # The loop may have been closed meanwhile.
+                with contextlib.suppress(RuntimeError):
+                    loop.call_soon_threadsafe(ended.set)
+
+        return await on_thread(read, "fetch")

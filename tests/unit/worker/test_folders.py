@@ -2,11 +2,16 @@
 
 import asyncio
 import gc
+import os
+import threading
 from pathlib import Path
+
+import pytest
 
 from services.worker.artifacts.cache import ArtifactCache
 from services.worker.artifacts.folders import Folders
-from services.worker.domain import ServingKey, SignatureRef, TensorRef, Traffic, WantedVersion
+from services.worker.domain import LoadError, ServingKey, SignatureRef, TensorRef, Traffic, WantedVersion
+from tests.support.wait import until
 from tests.unit.worker.test_fetch import FILES, reference, write_manifest
 
 TENSOR = TensorRef("x", "FP32", (-1, 2))
@@ -41,3 +46,55 @@ async def test_nothing_stays_of_versions_that_were_forgotten(tmp_path: Path) -> 
         folders.forget("m", wanted.version)
     assert folders.versions == frozenset()
     assert locks() == before
+
+
+def fetches() -> int:
+    """Threads that read."""
+    return sum(one.name == "fetch" for one in threading.enumerate())
+
+
+def hang(root: Path, version: str) -> Path:
+    """Has whoever opens a file of the artifact wait for a writer, as on a mount whose server is gone; the pipe."""
+    pipe = root / version / "program.pt2"
+    pipe.rename(root / "program")
+    os.mkfifo(pipe)
+    return pipe
+
+
+def go_on(root: Path, pipe: Path) -> None:
+    """The server is back."""
+    with pipe.open("wb") as writing:
+        (root / "program").replace(pipe)
+        writing.write(b"x")
+
+
+KEY = ServingKey("m", "v1", Traffic.LIVE)
+
+
+async def test_a_read_that_hangs_takes_one_thread_however_often_it_is_tried_again(tmp_path: Path) -> None:
+    wanted = publish(tmp_path, "v1")
+    pipe = hang(tmp_path, "v1")
+    folders = Folders(ArtifactCache(tmp_path / "cache"), 60.0)
+    for _ in range(4):
+        attempt = asyncio.create_task(folders.fetch(KEY, wanted))
+        # It begins in its first turn.
+        await asyncio.sleep(0)
+        assert fetches() == 1
+        attempt.cancel()
+        await asyncio.gather(attempt, return_exceptions=True)
+    attempt = asyncio.create_task(folders.fetch(KEY, wanted))
+    go_on(tmp_path, pipe)
+    assert await attempt == folders.of("m", "v1")
+
+
+async def test_it_says_that_an_earlier_read_hangs_still(tmp_path: Path) -> None:
+    wanted = publish(tmp_path, "v1")
+    pipe = hang(tmp_path, "v1")
+    folders = Folders(ArtifactCache(tmp_path / "cache"), 0.05)
+    with pytest.raises(LoadError, match=r"was not fetched within 0\.05 s$"):
+        await folders.fetch(KEY, wanted)
+    with pytest.raises(LoadError, match=r"within 0\.05 s: an earlier read of it hangs still") as caught:
+        await folders.fetch(KEY, wanted)
+    assert caught.value.transient
+    go_on(tmp_path, pipe)
+    await until(lambda: not fetches())
