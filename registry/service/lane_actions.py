@@ -12,7 +12,7 @@ from registry.domain.monitors import Monitor, check_armed, disarmed
 from registry.domain.records import Undo
 from registry.ports import Stale, Transaction, UnitOfWork
 from registry.repositories import RequestKey
-from registry.service.each import for_each
+from registry.service.each import Rounds
 from registry.service.lanes import OpenLane, commit_lane, find_lane, open_lane
 from registry.service.models import LaneView, lane_view
 from registry.service.requests import Mutations
@@ -58,6 +58,7 @@ class LaneService:
         self._unit_of_work = unit_of_work
         self._mutations = mutations
         self._clock = clock
+        self._rounds = Rounds[tuple[str, str]](_BATCH)
 
     def load(
         self,
@@ -94,12 +95,15 @@ class LaneService:
     def expire(self, *, deadline: float) -> int:
         """Lets go what was loaded for long enough; answers in how many lanes."""
         now = recordable(self._clock.now())
-        due = self._unit_of_work.run(lambda tx: tx.lanes.expiring(now, _BATCH), deadline=deadline, read_only=True)
+        found = self._unit_of_work.run(
+            lambda tx: tx.lanes.expiring(now, self._rounds.asked), deadline=deadline, read_only=True
+        )
+        due = self._rounds.due(found)
 
         def expire(lane: tuple[str, str]) -> None:
             self._unit_of_work.run(partial(_expire, *lane, now), deadline=deadline, exclusive=True)
 
-        for_each(due, expire)
+        self._rounds.each(due, expire)
         return len(due)
 
     def undo(
