@@ -39,9 +39,12 @@ class SqlFleet:
 
     def instance(self, instance_id: str) -> Instance | None:
         """An instance, one that is gone as well; None: there is none."""
-        query = select(instances).where(instances.c.instance_id == instance_id)
-        row = self._session.execute(query).one_or_none()
-        return None if row is None else _instance(row)
+        return next(iter(self.instances_by_id((instance_id,))), None)
+
+    def instances_by_id(self, instance_ids: Iterable[str]) -> list[Instance]:
+        """The instances of these ids, as far as there are such, those that are gone as well."""
+        query = select(instances).where(instances.c.instance_id.in_(tuple(instance_ids)))
+        return [_instance(row) for row in self._session.execute(query)]
 
     def instances(self, kind: InstanceKind | None, after: tuple[str, str] | None, limit: int) -> list[Instance]:
         """Instances by kind and id."""
@@ -82,10 +85,11 @@ class SqlFleet:
         statement = upsert(instances).values(instance_id=instance.instance_id, **values)
         self._session.execute(statement.on_conflict_do_update(index_elements=["instance_id"], set_=values))
 
-    def remove_instance(self, instance_id: str) -> None:
-        """Removes an instance and what it served."""
-        self._session.execute(delete(readiness).where(readiness.c.instance_id == instance_id))
-        self._session.execute(delete(instances).where(instances.c.instance_id == instance_id))
+    def remove_instances(self, instance_ids: Iterable[str]) -> None:
+        """Removes instances and what they served."""
+        ids = tuple(instance_ids)
+        for table in (readiness, instances):
+            self._session.execute(delete(table).where(table.c.instance_id.in_(ids)))
 
     def leases(self) -> list[Lease]:
         """The leases of all instances, of those that are gone as well."""

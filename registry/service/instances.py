@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from registry.domain.serving import Instance, InstanceKind, Lease, Placement, Serving, is_due, settle
+from registry.domain.serving import Instance, InstanceKind, Placement, Serving
 from registry.ports import Transaction, UnitOfWork
 from registry.service.each import for_each
-from registry.service.following import follow
 from registry.service.leases import LeaseWatch
+from registry.service.served import at_once_or_apart, remove, take
+from registry.service.sweeping import Sweeping
 from services.common.clock import Clock, recordable
 from services.common.errors import (
     AbortedError,
@@ -21,7 +22,6 @@ from services.common.errors import (
     UnavailableError,
 )
 
-_SWEEP_BATCH: Final = 100
 _NO_MODEL: Final = ""
 """No model has this id: of a report, the lease alone."""
 
@@ -94,6 +94,7 @@ class InstanceService:
         self._debounce = debounce
         self._revision = revision
         self._leases = LeaseWatch(clock, look_seconds)
+        self._sweeping = Sweeping(unit_of_work, clock, self._leases, debounce)
 
     def lost_sight(self) -> None:
         """The database was away: nobody could report, so every lease gets its full length from now on."""
@@ -124,7 +125,8 @@ class InstanceService:
         """
         now = recordable(self._clock.now())
         if report.leaving:
-            self._unit_of_work.run(lambda tx: self._leave(tx, report, now), deadline=deadline, exclusive=True)
+            leave = partial(self._leave, report, now)
+            at_once_or_apart(self._unit_of_work, report.instance_id, leave, deadline=deadline)
             return now, self._revision()
         instance = _instance(report, now, now + report.ttl, report.digest)
         work = partial(self._change, instance, report.serving, now, None)
@@ -180,47 +182,7 @@ class InstanceService:
 
     def sweep(self, *, deadline: float) -> int:
         """Ends leases and settles readiness that was pending; answers how many instances it looked at."""
-        now = recordable(self._clock.now())
-        leases = self._unit_of_work.run(lambda tx: tx.fleet.leases(), deadline=deadline, read_only=True)
-        ended = self._leases.ended(leases)
-        pending = [one.instance_id for one in leases if is_due(one.recheck, now, self._debounce)]
-        due = list(dict.fromkeys((*ended, *pending)))[:_SWEEP_BATCH]
-        read = {one.instance_id: one for one in leases}
-
-        def sweep(instance_id: str) -> None:
-            work = partial(self._sweep_one, read[instance_id], now, instance_id in ended)
-            self._unit_of_work.run(work, deadline=deadline, exclusive=True)
-
-        for_each(due, sweep)
-        return len(due)
-
-    def _sweep_one(self, read: Lease, now: float, ended: bool, tx: Transaction) -> None:
-        instance = tx.fleet.instance(read.instance_id)
-        if instance is None:
-            return
-        if ended and instance.reported == read.reported:
-            self._remove(tx, read.instance_id, now)
-        elif is_due(instance.recheck, now, self._debounce):
-            placements = tx.fleet.placements_on((read.instance_id,))
-            self._take(tx, instance, [one.serving for one in placements], now)
-
-    def _take(
-        self, tx: Transaction, instance: Instance, reported: Iterable[Serving], now: float, only: str | None = None
-    ) -> None:
-        """Takes what is reported, or what is of one model alone."""
-        old = [one for one in tx.fleet.placements_on((instance.instance_id,)) if only in (None, one.serving.model)]
-        reported = [one for one in reported if only in (None, one.model)]
-        before = {one.serving.key: one for one in old}
-        placements, recheck = settle(instance.instance_id, reported, before, now=now, debounce=self._debounce)
-        if only is not None and instance.recheck is not None:
-            recheck = instance.recheck if recheck is None else min(instance.recheck, recheck)
-        tx.fleet.put_instance(replace(instance, recheck=recheck))
-        kept = {one.serving.key for one in placements}
-        gone = [one for one in old if one.serving.key not in kept]
-        changed = [one for one in placements if before.get(one.serving.key) != one]
-        tx.fleet.remove_placements(gone)
-        tx.fleet.put_placements(changed)
-        follow(tx, {one.serving.model for one in (*gone, *changed)}, now)
+        return self._sweeping.once(deadline=deadline)
 
     def _change(
         self, instance: Instance, reported: Iterable[Serving], now: float, only: str | None, tx: Transaction
@@ -232,24 +194,20 @@ class InstanceService:
         if known is not None and 0 < instance.sequence < known.sequence and not _of_another(known, instance.owner):
             return False
         pending = None if known is None or only is None else known.recheck
-        self._take(tx, replace(instance, recheck=pending), reported, now, only)
+        take(tx, replace(instance, recheck=pending), reported, now, self._debounce, only)
         return True
 
-    def _leave(self, tx: Transaction, report: Report, now: float) -> None:
+    def _leave(self, report: Report, now: float, only: str | None, tx: Transaction) -> None:
         known = tx.fleet.instance(report.instance_id)
         _check_kind(known, report.kind)
         _check_owner(known, report.owner)
         if known is not None and _of_another(known, report.owner):
             return
-        self._remove(tx, report.instance_id, now)
+        if known is not None and not remove(tx, (known,), now, only):
+            return
         if report.sequence:
             gone = _instance(report, now, now, digest="")
             tx.fleet.put_instance(replace(gone, gone=True))
-
-    def _remove(self, tx: Transaction, instance_id: str, now: float) -> None:
-        models = {one.serving.model for one in tx.fleet.placements_on((instance_id,))}
-        tx.fleet.remove_instance(instance_id)
-        follow(tx, models, now)
 
 
 def _instance(report: Report, now: float, expires: float, digest: str) -> Instance:

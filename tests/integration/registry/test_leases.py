@@ -9,6 +9,7 @@ from crossfade.registry.v1 import resources_pb2, service_pb2
 from tests.fakes.clock import ManualClock
 from tests.integration.registry.harness import LOADING, READY, Start, new_id, refused
 from tests.integration.registry.leased import arms, listed, ticking
+from tests.integration.registry.test_ledger_damage import serve, served
 from tests.support.wait import until_async
 
 
@@ -51,6 +52,59 @@ async def test_a_model_that_cannot_be_read_keeps_no_other_models_lease_from_its_
     shared_database.execute("UPDATE lanes SET loaded = '[]' WHERE model = 'b'")
     await registry.app.upkeep.once()
     assert await listed(registry) == []
+
+
+async def test_a_model_that_cannot_be_read_keeps_no_worker_that_is_gone_in_other_models_routes(
+    start: Start, shared_database: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    clock = ManualClock()
+    registry = await ticking(start, clock, readiness_debounce_seconds=3.0)
+    for model in "abc":
+        await registry.create(model)
+        await registry.publish(model)
+    dead, leaving, loading, slow = (registry.worker() for _ in range(4))
+    for worker in (dead, leaving, loading, slow):
+        for model in "abc":
+            serve(worker, model, READY)
+        await worker.report(ttl=15.0 if worker in (dead, slow) else 600.0)
+    for model in "abc":
+        serve(loading, model, LOADING)
+    await loading.report(ttl=600.0)
+    shared_database.execute("UPDATE lanes SET loaded = 'no list' WHERE model = 'b'")
+    assert (await refused(leaving.report(leaving=True, sequence=1))).code == "INTERNAL"
+    assert await served(registry) == {"a": 3, "b": 4, "c": 3}
+    clock.advance(15)
+    for _ in range(2):
+        await registry.app.upkeep.once()
+        assert await served(registry) == {"a": 0, "b": 4, "c": 0}
+    # It was only slow, and says what it has said before.
+    await slow.report()
+    assert await served(registry) == {"a": 1, "b": 4, "c": 1}
+    shared_database.execute("UPDATE lanes SET loaded = '[]' WHERE model = 'b'")
+    await registry.app.upkeep.once()
+    await leaving.report(leaving=True, sequence=2)
+    assert await served(registry) == {"a": 1, "b": 1, "c": 1}
+    assert {one.instance_id for one in await listed(registry)} == {slow.instance_id, loading.instance_id}
+
+
+async def test_many_leases_that_end_at_once_are_one_change_of_the_routes(start: Start) -> None:
+    clock = ManualClock()
+    registry = await ticking(start, clock)
+    for model in "ab":
+        await registry.create(model)
+        await registry.publish(model)
+    workers = [registry.worker() for _ in range(12)]
+    for worker in workers:
+        for model in "ab":
+            serve(worker, model, READY)
+        await worker.report()
+    clock.advance(10)
+    await workers[0].report()
+    revision = (await workers[1].report()).revision
+    clock.advance(5)
+    await registry.app.upkeep.once()
+    assert await served(registry) == {"a": 2, "b": 2}
+    assert (await workers[0].report()).revision == revision + 1
 
 
 async def test_a_report_that_comes_too_late_lets_no_lease_last_longer(start: Start) -> None:

@@ -1,6 +1,7 @@
 """Sweeping: what was read of a lease may not be so any more when its turn comes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
 
@@ -21,12 +22,14 @@ class Database:
         known: the instances by id.
         meanwhile: happens once, when the leases have been read.
         taken: ids of those whose readiness was settled.
+        damaged: ids of those that cannot be removed.
     """
 
     def __init__(self) -> None:
         self.known: dict[str, Instance] = {}
         self.meanwhile: Callable[[], None] = lambda: None
         self.taken: list[str] = []
+        self.damaged: set[str] = set()
 
     def __getattr__(self, table: str) -> "Database":
         assert table in {"fleet", "lanes", "routes"}
@@ -52,9 +55,16 @@ class Database:
         self.taken.append(instance.instance_id)
         self.known[instance.instance_id] = instance
 
-    def remove_instance(self, instance_id: str) -> None:
-        """Removes one."""
-        del self.known[instance_id]
+    def instances_by_id(self, instance_ids: Iterable[str]) -> list[Instance]:
+        """Those of the ids that are there."""
+        return [self.known[one] for one in instance_ids if one in self.known]
+
+    def remove_instances(self, instance_ids: Iterable[str]) -> None:
+        """Removes some."""
+        if self.damaged & set(instance_ids):
+            raise KeyError(self.damaged)
+        for instance_id in instance_ids:
+            del self.known[instance_id]
 
     def placements_on(self, _: Any) -> list[Any]:
         """None serves anything."""
@@ -134,3 +144,21 @@ def test_readiness_that_is_pending_is_settled_when_its_time_has_come() -> None:
     sweep.clock.advance(1.0)
     assert sweep.once() == 1
     assert sweep.database.taken == ["w"]
+
+
+def test_leases_that_cannot_be_ended_keep_none_behind_them_from_its_end() -> None:
+    sweep = Sweep()
+    at, known = sweep.clock.now(), sweep.database.known
+    for number in range(250):
+        known[f"{number:03}"] = Instance(f"{number:03}", InstanceKind.WORKER, "w:1", TTL, at, at + TTL, None, "")
+    sweep.database.damaged = set(list(known)[:150])
+    sweep.once()
+    sweep.clock.advance(TTL)
+    for _ in range(3):
+        with suppress(KeyError):
+            sweep.once()
+    assert known.keys() == sweep.database.damaged
+    sweep.database.damaged = set()
+    for _ in range(2):
+        assert sweep.once()
+    assert not known
