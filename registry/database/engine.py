@@ -1,11 +1,14 @@
 """The connection to the database: one dialect, SERIALIZABLE, and nothing that waits for ever."""
 
+import math
+import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 import psycopg
-from sqlalchemy import create_engine, event
-from sqlalchemy.engine import URL, Engine, ExceptionContext, make_url
+from psycopg.abc import PQGen
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.engine import URL, Dialect, Engine, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError
 
 from registry.database.failures import NO_CHANGES
@@ -13,6 +16,10 @@ from registry.database.failures import NO_CHANGES
 DRIVER: Final = "cockroachdb+psycopg"
 _ACCEPTED: Final = frozenset({DRIVER, "cockroachdb", "postgresql", "postgres"})
 
+T = TypeVar("T")
+
+_SILENT_SECONDS: Final = 35.0
+"""A server that lives has ended any statement by then, and said so."""
 _CONNECT: Final[Mapping[str, object]] = {
     "connect_timeout": 5,
     # A peer that is gone is noticed, and a process that stands still lets go of what it holds.
@@ -46,6 +53,41 @@ class _Cursor(psycopg.Cursor[Any]):
         ]
 
 
+class _Connection(psycopg.Connection[Any]):
+    """A connection that is given up when nothing comes by it.
+
+    Something between may acknowledge what it hands on to nobody, and so does a machine for a server that stands still:
+    no keepalive fails then, and a thread that waited would wait for ever.
+
+    Attributes:
+        silent_seconds: for so long nothing may come while something is awaited.
+    """
+
+    silent_seconds = _SILENT_SECONDS
+
+    def wait(self, gen: PQGen[T], *args: Any, **named: Any) -> T:
+        """What the server answers, as psycopg waits for it.
+
+        Raises:
+            psycopg.OperationalError: it says nothing.
+        """
+        return super().wait(self._heard(gen), *args, **named)
+
+    def _heard(self, answer: PQGen[T]) -> PQGen[T]:
+        until = time.monotonic() + self.silent_seconds
+        try:
+            awaited = next(answer)
+            while True:
+                if ready := (yield awaited):
+                    until = time.monotonic() + self.silent_seconds
+                elif time.monotonic() > until:
+                    self.close()
+                    raise psycopg.OperationalError(f"nothing was heard of the server for {self.silent_seconds:g} s")
+                awaited = answer.send(ready)
+        except StopIteration as done:
+            return cast("T", done.value)
+
+
 class DatabaseUrlError(ValueError):
     """The database's URL cannot be used; the message says how it has to look."""
 
@@ -70,8 +112,20 @@ def parse_url(text: str) -> URL:
     return url.set(drivername=DRIVER)
 
 
-def open_engine(url: URL, connections: int) -> Engine:
-    """An engine with at most `connections` connections; none is opened yet."""
+def open_engine(url: URL, connections: int, *, silent_seconds: float = _SILENT_SECONDS) -> Engine:
+    """An engine with at most `connections` connections; none is opened yet.
+
+    Args:
+        url: with our dialect.
+        connections: at most so many.
+        silent_seconds: for so long a server may say nothing of what it is asked.
+    """
+
+    def connect(_dialect: Dialect, _record: object, args: tuple[Any, ...], named: dict[str, Any]) -> _Connection:
+        made = _Connection.connect(*args, **named)
+        made.silent_seconds = silent_seconds
+        return made
+
     engine = create_engine(
         url,
         isolation_level="SERIALIZABLE",
@@ -83,8 +137,18 @@ def open_engine(url: URL, connections: int) -> Engine:
         pool_use_lifo=True,
         connect_args={**_CONNECT, "cursor_factory": _Cursor},
     )
+    event.listen(engine, "do_connect", connect)
     event.listen(engine, "handle_error", _let_go)
     return engine
+
+
+def lift_limits(connection: Connection) -> None:
+    """Lets statements of this connection take as long as they may, which nobody else is to use any more."""
+    connection.detach()
+    session = connection.connection.dbapi_connection
+    if isinstance(session, _Connection):
+        session.silent_seconds = math.inf
+    connection.execute(text("SET statement_timeout = 0"))
 
 
 def _let_go(context: ExceptionContext) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateIndex
 
+from registry.database.engine import lift_limits
 from registry.database.failures import DATABASE_ERRORS, UNDEFINED_TABLE, Failure, classify, sqlstate
 from registry.database.tables import METADATA, schema_release
 from services.common.release import release
@@ -101,8 +102,7 @@ def migrate(engine: Engine) -> str | None:
         try:
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 # An index over millions of rows takes longer than any statement of a Registry may.
-                connection.detach()
-                connection.execute(text("SET statement_timeout = 0"))
+                lift_limits(connection)
                 if found is not None:
                     connection.execute(text(_ONE_ROW))
                 config.attributes["connection"] = connection

@@ -26,6 +26,7 @@ class Proxy:
         self.cuts = 0
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
+        self._silent = asyncio.Event()
 
     def retarget(self, database: str) -> None:
         """Goes on before another server, as one that was started again."""
@@ -39,6 +40,11 @@ class Proxy:
     def arm(self, cut: str, marker: str = "", times: int = 1) -> None:
         """Cuts from now on."""
         self.cut, self.marker, self.times, self.cuts = cut, marker.encode(), times, 0
+
+    def fall_silent(self) -> None:
+        """Lets no byte more pass by the connections that there are, which stay open; later ones are as before."""
+        self._silent.set()
+        self._silent = asyncio.Event()
 
     async def start(self) -> None:
         """Listens."""
@@ -63,10 +69,13 @@ class Proxy:
             # Nobody is there: the caller is told as it would be without us.
             back.close()
             return
-        answering = asyncio.create_task(self._answer(far, back))
+        silent = self._silent
+        answering = asyncio.create_task(self._answer(far, back, silent))
         try:
             marked = False
             while data := await near.read(65536):
+                if silent.is_set():
+                    continue
                 marked = marked or self.marker in data
                 if b"COMMIT" in data and self.cut and marked and self.cuts < self.times:
                     self.cuts += 1
@@ -94,9 +103,11 @@ class Proxy:
         return await asyncio.open_unix_connection(Path(str(query["host"])) / f".s.PGSQL.{query['port']}")
 
     @staticmethod
-    async def _answer(far: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+    async def _answer(far: asyncio.StreamReader, back: asyncio.StreamWriter, silent: asyncio.Event) -> None:
         try:
             while data := await far.read(65536):
+                if silent.is_set():
+                    continue
                 back.write(data)
                 await back.drain()
         except ConnectionError:
