@@ -9,7 +9,7 @@ import psycopg
 from psycopg.abc import PQGen
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import URL, Dialect, Engine, ExceptionContext, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from registry.database.failures import NO_CHANGES
 
@@ -151,11 +151,28 @@ def lift_limits(connection: Connection) -> None:
     connection.execute(text("SET statement_timeout = 0"))
 
 
+def refuse_standby(connection: Connection) -> None:
+    """Lets go of a connection to a hot standby, before it is asked for what may be long past.
+
+    To be serialized is what a standby refuses by itself; a statement alone, which is not, it answers.
+
+    Raises:
+        DBAPIError: as where a standby is told to change something, of a connection that is let go.
+    """
+    if _is_standby(connection.connection.dbapi_connection):
+        connection.invalidate()
+        refused = psycopg.errors.ReadOnlySqlTransaction("the server is a hot standby")
+        raise DBAPIError(None, None, refused, connection_invalidated=True)
+
+
 def _let_go(context: ExceptionContext) -> None:
     """Lets go of connections to a hot standby, which a pool would keep for half an hour after a failover."""
     cause, connection = context.original_exception, context.connection
     if not isinstance(cause, psycopg.Error) or cause.sqlstate not in NO_CHANGES or connection is None:
         return
-    session = connection.connection.dbapi_connection
-    if isinstance(session, psycopg.Connection) and session.info.parameter_status("in_hot_standby") == "on":
+    if _is_standby(connection.connection.dbapi_connection):
         context.is_disconnect = True
+
+
+def _is_standby(session: object) -> bool:
+    return isinstance(session, psycopg.Connection) and session.info.parameter_status("in_hot_standby") == "on"

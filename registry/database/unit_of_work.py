@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from sqlalchemy.engine import Engine
 
+from registry.database.engine import refuse_standby
 from registry.database.failures import (
     DATABASE_ERRORS,
     DISK_FULL,
@@ -204,6 +205,7 @@ class SqlUnitOfWork:
         with self._engine.connect() as connection:
             if access is _Access.ASK:
                 connection.execution_options(isolation_level="AUTOCOMMIT")
+                refuse_standby(connection)
                 return work(SqlTransaction(connection, self._webhooks))
             if access is _Access.READ:
                 connection.execution_options(postgresql_readonly=True)
