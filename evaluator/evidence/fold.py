@@ -233,6 +233,7 @@ def _judge_labels(state: State, gates: Sequence[GateState], read: float) -> Stat
         floors_apart={caller: one.apart for caller, one in floors.items()},
         value_coverage=values.coverage,
         paired_coverage=paired.coverage,
+        unpaired=paired.unpaired,
         reach=labels.reach,
         value_reach=values.reach,
         floor_reach={caller: one.reach for caller, one in floors.items()},

@@ -11,7 +11,7 @@ from evaluator.evidence.reach import ALIKE, Reach, reach
 from evaluator.gates.cohorts import CohortGate
 from evaluator.gates.distributions import DistributionGate
 from evaluator.gates.each_class import EachClassGate
-from evaluator.gates.maturity import ANY_GAP, is_alike, is_fair, is_misled, mixes, shows_young
+from evaluator.gates.maturity import ANY_GAP, is_alike, is_fair, is_misled, mixes, shows_young, unpaired
 from evaluator.gates.opening import GateState
 from evaluator.gates.paired import PairedGate
 from evaluator.gates.rates import GateRows, RateGate, judge_harm_each, judge_safe_each
@@ -68,6 +68,7 @@ class Taken:
         apart: classes whose answers get labels unlike all others' in the step's aged slices.
         by_gate: aged and mature labels of gates that wait until no class stands out; all others take those above.
         reach: how labels reach both arms in the step's aged slices.
+        unpaired: of mirrored rows, the share that has no pair in the step's aged slices.
     """
 
     past: list[LabelPair]
@@ -79,6 +80,7 @@ class Taken:
     apart: tuple[Apart, ...] = ()
     by_gate: Mapping[str, tuple[list[LabelPair], list[LabelPair]]] = field(default_factory=dict)
     reach: Reach = ALIKE
+    unpaired: float = 0.0
 
     def old_enough(self, gate: Gate) -> tuple[list[LabelPair], list[LabelPair]]:
         """The aged and the mature labels that a gate takes."""
@@ -144,14 +146,16 @@ def take_pairs(ledger: Ledger, terms: Terms, known: Known) -> Taken:
         known: until when labels are known.
     """
     margins = [gate.harm.offset for gate in terms.policy.gates if gate.metric is MetricKind.PAIRED_ACCURACY]
-    keys = _aged(ledger, terms, known, shadow=True)
+    of_copies = _aged(ledger, terms, known, shadow=True)
+    in_step = [key for key in of_copies if known.steps.get(key[0]) == known.step]
+    without = unpaired(ledger.total(in_step))
+    keys = [key for key in of_copies if ledger.slices[key].test_predictions]
     coverage = ledger.coverage(keys) if keys else None
     if not (margins and known.lateness) or not is_fair(ledger.total(keys), min(margins), terms.policy.labels):
-        return Taken([], [], [], [], coverage, ledger)
+        return Taken([], [], [], [], coverage, ledger, unpaired=without)
     aged, ledger = ledger.take_aged(keys)
-    in_step = [key for key in keys if known.steps.get(key[0]) == known.step]
     mature, ledger = ledger.take_safe(in_step, terms.policy.labels)
-    return Taken([], [], aged, mature, coverage, ledger)
+    return Taken([], [], aged, mature, coverage, ledger, unpaired=without)
 
 
 def _aged(ledger: Ledger, terms: Terms, known: Known, *, shadow: bool) -> list[SliceKey]:

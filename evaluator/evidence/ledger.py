@@ -104,6 +104,8 @@ class Ledger:
     def aged(self, begun: float, now: float, age: float, length: Length, steady: float = math.inf) -> list[SliceKey]:
         """The slices with a test arm that ended `age` seconds ago, so that labels may be complete.
 
+        Of a SHADOW step, those in which there should have been one.
+
         They are numbered by Workers' clocks. One that is set back, or an Evaluator's that is set forward, would make a
         slice old that still gets predictions, so none may have come for as long either; `steady` is `now` on the scale
         of what was watched.
@@ -114,7 +116,8 @@ class Ledger:
         keys = []
         for key in sorted(self.slices):
             seconds = length(key[0])
-            if seconds is None or not self.slices[key].test_predictions:
+            counts = self.slices[key]
+            if seconds is None or not (counts.test_predictions or counts.originals):
                 continue
             end = (key[1] + 1) * seconds
             old = now - end >= age and steady - self.fed.get(key, -math.inf) >= age

@@ -87,6 +87,7 @@ class State:
         coverage: share of the aged slices' predictions with labels, test and stable; None: no such slices.
         value_coverage: the same of reported values.
         paired_coverage: the same of mirrored rows.
+        unpaired: of the rows that a SHADOW step mirrors, the share that has no pair in its aged slices.
         floor_coverage: the same by segment.
         reach: how labels reach both arms in the step's aged slices.
         value_reach: the same of reported values.
@@ -127,6 +128,7 @@ class State:
     coverage: tuple[float, float] | None = None
     value_coverage: tuple[float, float] | None = None
     paired_coverage: tuple[float, float] | None = None
+    unpaired: float = 0.0
     floor_coverage: Mapping[str, tuple[float, float] | None] = field(default_factory=dict)
     reach: Reach = ALIKE
     value_reach: Reach = ALIKE

@@ -137,6 +137,24 @@ def misleading(counted: SliceCounts) -> float:
     return min(share * (abs(gap) + noise) / coverage, most)
 
 
+def unpaired(counted: SliceCounts) -> float:
+    """The share of mirrored rows that has no pair: no copy was made of them, or the test version failed at it."""
+    return max(1.0 - counted.test_predictions / counted.originals, 0.0) if counted.originals else 0.0
+
+
+def may_hide(gate: Gate, without: float) -> bool:
+    """Whether rows without a pair may hide so much from a gate on pairs that it matters.
+
+    Which have none depends on what they are (too large), on when they come, and on the version, which may fail at those
+    that it would get wrong. It may be wrong alone on all of them; half of the margin is allowed.
+
+    Args:
+        gate: what it watches.
+        without: their share.
+    """
+    return gate.metric is MetricKind.PAIRED_ACCURACY and without > max(gate.safe.offset, _LEAST_MARGIN) / 2.0
+
+
 def is_fair(counted: SliceCounts, margin: float, maturity: LabelMaturity) -> bool:
     """Whether labels of mirrored rows tell apart what they are to tell apart.
 

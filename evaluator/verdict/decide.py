@@ -6,7 +6,7 @@ of a step's period, of which only the time counts in which somebody looked, goes
 would have shown. No data is never success.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 from evaluator.evidence.state import State
@@ -19,14 +19,15 @@ from evaluator.verdict.period_end import end_of_period, gates_near_margin, needs
 from evaluator.verdict.readiness import PATIENCE, control_missing, find_failure, is_ready, obstacle
 from evaluator.verdict.reports import DriftReport, GateReport, Verdict, report_gates, report_inputs
 from evaluator.verdict.unshown import unshown
-from evaluator.verdict.waits import unlike_labels, unlike_processes
+from evaluator.verdict.waits import unlike_labels, unlike_processes, without_pairs
 from services.common.policy.metrics import MetricKind, shown_in
 from services.common.policy.records import Step
 
-_TAILS, _BY_CLASS, _WATCHED, _RENEWED, _BY_ARM, _TESTED = 1, 2, 3, 4, 5, 6
+_TAILS, _BY_CLASS, _WATCHED, _RENEWED, _BY_ARM, _TESTED, _BY_PAIR = 1, 2, 3, 4, 5, 6, 7
 """The first rules by which the slowest batches, and labels of a gate's class, were asked for, by which a clock that was
 set made no wait any longer, by which the last step asks for what shows a harm in it, and for none in sum, and by which
-labels have to reach both arms alike, and by which the last period's end tests the sums once."""
+labels have to reach both arms alike, by which the last period's end tests the sums once, and by which nearly all rows
+that a SHADOW step mirrors have to have a pair."""
 
 
 def decide(state: State, at: Circumstances) -> Decision:
@@ -35,7 +36,13 @@ def decide(state: State, at: Circumstances) -> Decision:
         state = _without_tails(state)
     found = _unservable(state, at)
     alone = control_missing(at.workers, state.terms.stable)
-    gates = report_gates(state, control_missing=alone, by_class=at.rules >= _BY_CLASS, by_arm=at.rules >= _BY_ARM)
+    gates = report_gates(
+        state,
+        control_missing=alone,
+        by_class=at.rules >= _BY_CLASS,
+        by_arm=at.rules >= _BY_ARM,
+        by_pair=at.rules >= _BY_PAIR,
+    )
     drift = report_inputs(state)
     if found is None and at.phase is Phase.WAITING:
         found = _waiting(state, at)
@@ -168,13 +175,21 @@ def _missing(state: State, at: Circumstances, required: Sequence[GateReport]) ->
     by_arm = at.rules >= _BY_ARM and not at.holds and not state.terms.superior
     if unlike := unlike_labels(state, names, by_arm=by_arm):
         return unlike
-    if at.rules >= _BY_CLASS and _is_last(state):
-        # The steps before are over when their periods are, where nothing was violated.
-        for gate in state.gates:
-            if gate.gate.name in names and (lacks := unshown(state, gate)):
-                return f"{gate.gate.name} lacks {lacks}"
+    # The steps before are over when their periods are, where nothing was violated.
+    if _is_last(state) and (lacks := _lacks_in_last(state, at, names)):
+        return lacks
     if state.others.apart and any(_by_control(report) and report.verdict is not Verdict.PASS for report in required):
         return f"runtimes cannot be compared: {unlike_processes(state)}"
+    return ""
+
+
+def _lacks_in_last(state: State, at: Circumstances, names: Container[str]) -> str:
+    """What the named gates pass nothing without in the last step, likewise."""
+    for gate in (gate for gate in state.gates if gate.gate.name in names):
+        if at.rules >= _BY_CLASS and (lacks := unshown(state, gate)):
+            return f"{gate.gate.name} lacks {lacks}"
+        if at.rules >= _BY_PAIR and (hidden := without_pairs(state, gate.gate)):
+            return hidden
     return ""
 
 

@@ -6,13 +6,14 @@ from enum import StrEnum
 from evaluator.verdict.readiness import Worker
 from evaluator.verdict.reports import DriftReport, GateReport, Verdict
 
-RULES = 6
+RULES = 7
 """By which rules a look concludes, recorded with it: by 0 nothing was asked of the slowest batches, nor of how many
 looks a period had; by 0 and 1 nothing of how many labels were of a gate's class; by all before 3 what a clock was
 set forward passed for time that was waited; by all before 4 what the last period's end asks for was what the first
 judged look had found, whatever stable's rate and the share have been since, and nothing was asked of the sums; by
-all before 5 one arm's answers could lack as many labels as `max_coverage_gap` says, whichever those were; and by all
-before 6 the last period's end passed what was within its safe margin in sum, however near."""
+all before 5 one arm's answers could lack as many labels as `max_coverage_gap` says, whichever those were; by all
+before 6 the last period's end passed what was within its safe margin in sum, however near; and by all before 7 up to
+a tenth of the rows that a SHADOW step mirrors could have no pair, whichever those were."""
 
 
 class Phase(StrEnum):

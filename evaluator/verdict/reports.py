@@ -9,6 +9,7 @@ from evaluator.gates.balance import BalanceGate
 from evaluator.gates.cohorts import CohortGate
 from evaluator.gates.distributions import DistributionGate
 from evaluator.gates.each_class import EachClassGate
+from evaluator.gates.maturity import may_hide
 from evaluator.gates.opening import GateState
 from evaluator.statistics.process import log_threshold
 from evaluator.verdict.figures import ArmFigures, figures_of, tail_of
@@ -93,7 +94,7 @@ _FEATURES_SHOWN = 5
 
 
 def report_gates(
-    state: State, *, control_missing: bool, by_class: bool = True, by_arm: bool = True
+    state: State, *, control_missing: bool, by_class: bool = True, by_arm: bool = True, by_pair: bool = True
 ) -> tuple[GateReport, ...]:
     """Every gate.
 
@@ -102,9 +103,11 @@ def report_gates(
         control_missing: no Worker can run the control process, so that runtimes are watched only.
         by_class: gates on one class must have seen rows of it.
         by_arm: labels must reach both arms alike, beyond chance and materially.
+        by_pair: nearly all rows that a SHADOW step mirrors must have a pair.
     """
     return tuple(
-        _report(state, gate, control_missing=control_missing, by_class=by_class, by_arm=by_arm) for gate in state.gates
+        _report(state, gate, control_missing=control_missing, by_class=by_class, by_arm=by_arm, by_pair=by_pair)
+        for gate in state.gates
     )
 
 
@@ -139,7 +142,9 @@ def drift_evidence(arm: ArmInputs | None) -> Evidence:
     return Evidence(arm.test.log_e, log_threshold(arm.test.reference.alpha))
 
 
-def _report(state: State, gate: GateState, *, control_missing: bool, by_class: bool, by_arm: bool) -> GateReport:
+def _report(
+    state: State, gate: GateState, *, control_missing: bool, by_class: bool, by_arm: bool, by_pair: bool
+) -> GateReport:
     policy = state.terms.policy
     harm = Evidence(gate.harm.max_log_e, log_threshold(policy.gate_alpha(gate.gate)))
     safe = Evidence(gate.safe.log_e, log_threshold(policy.alpha_promote))
@@ -154,6 +159,7 @@ def _report(state: State, gate: GateState, *, control_missing: bool, by_class: b
         shown = safe.enough and state.standing_out(gate.gate) is None
         shown = shown and not (by_arm and state.flattered(gate.gate))
         shown = shown and not (by_class and unshown(state, gate))
+        shown = shown and not (by_pair and may_hide(gate.gate, state.unpaired))
         verdict = Verdict.PASS if shown and (tail is None or tail.safe.enough) else Verdict.CONTINUE
     required = _required(state, gate, control_missing=control_missing)
     # Nobody waits for a gate that promotion does not need.

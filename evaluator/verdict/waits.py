@@ -10,7 +10,7 @@ from evaluator.gates.cohorts import CohortGate
 from evaluator.gates.distributions import DistributionGate
 from evaluator.gates.each_class import EachClassGate
 from evaluator.gates.limits import RuntimeLimitGate
-from evaluator.gates.maturity import MOST_LATE, is_alike, is_fair, misleading
+from evaluator.gates.maturity import MOST_LATE, is_alike, is_fair, may_hide, misleading
 from evaluator.gates.opening import GateState
 from evaluator.gates.paired import PairedGate
 from evaluator.statistics import rates, runtime
@@ -152,7 +152,19 @@ def _waits_for_pairs(state: State, gate: Gate) -> str:
             "labels that come alike whether the versions agree or differ: as they have come, a version may seem worse "
             f"or better by {words.points(misleading(counted))}, and half of {words.points(gate.harm.offset)} is allowed"
         )
-    return ""
+    return f"pairs of nearly all rows: {hidden}" if (hidden := without_pairs(state, gate)) else ""
+
+
+def without_pairs(state: State, gate: Gate) -> str:
+    """How many mirrored rows have no pair, and what to look at, as a sentence part; empty: so few that none matter."""
+    if not may_hide(gate, state.unpaired):
+        return ""
+    test, stable = state.terms.test, state.terms.stable
+    return (
+        f"{words.percent(1.0 - state.unpaired)} of the rows that {stable}'s control process answered have an answer of "
+        f"{test} beside it, and {words.percent(1.0 - gate.safe.offset / 2.0)} are needed, since {test} may be wrong on "
+        "the others: it failed at them, or was not asked (crossfade.shadow.dropped.count says why)"
+    )
 
 
 def _waits_for_age(state: State, ledger: Ledger, noun: str) -> str:

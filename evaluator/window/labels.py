@@ -125,13 +125,17 @@ LabelPair = tuple[Labels, Labels]
 
 @dataclass(frozen=True, slots=True)
 class SliceCounts:
-    """Predicted and labelled rows of one slice, in both arms; of mirrored rows those that agree, too."""
+    """Predicted and labelled rows of one slice, in both arms; of mirrored rows those that agree, too.
+
+    Of a SHADOW step `originals` are the rows that stable's control process answered, whether or not they have a pair.
+    """
 
     test_predictions: int = 0
     stable_predictions: int = 0
     test: Labels = NO_LABELS
     stable: Labels = NO_LABELS
     agreeing: int = 0
+    originals: int = 0
 
     def plus(self, other: "SliceCounts") -> "SliceCounts":
         """The sum of both."""
@@ -141,6 +145,7 @@ class SliceCounts:
             self.test.plus(other.test),
             self.stable.plus(other.stable),
             self.agreeing + other.agreeing,
+            self.originals + other.originals,
         )
 
 

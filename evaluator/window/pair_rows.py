@@ -2,7 +2,7 @@
 
 from evaluator.terms import Terms
 from evaluator.window.arm_counts import ArmCounts
-from evaluator.window.arms import NOTED_PAIRS, PAIRED_LABELS, PAIRS, SHADOW, SliceKey, parse_slice
+from evaluator.window.arms import CONTROL, NOTED_PAIRS, PAIRED_LABELS, PAIRS, PREDICTIONS, SHADOW, SliceKey, parse_slice
 from evaluator.window.labels import Labels, RateRow, SliceCounts, add_slice
 
 _FAR = "far"
@@ -27,16 +27,20 @@ def pair_rows(counted: ArmCounts) -> list[RateRow]:
 def pair_slices(counted: ArmCounts) -> dict[SliceKey, SliceCounts]:
     """Mirrored rows that take labels and those of them whose label met its pair, by slice, all processes together.
 
-    Both arms have the same rows, so that each slice counts as predicted for both what was mirrored.
+    Both arms have the same rows, so that each slice counts as predicted for both what was mirrored. What could have
+    been is what stable's control process answered.
     """
     found: dict[SliceKey, SliceCounts] = {}
     for process in counted.processes:
-        for one, at, is_test, _ in process.of(NOTED_PAIRS, PAIRED_LABELS):
-            key = parse_slice(at.get("slice", ""))
-            if key is None or not is_test or at.get("traffic") != SHADOW:
+        for one, at, is_test, is_stable in process.of(NOTED_PAIRS, PAIRED_LABELS, PREDICTIONS):
+            key, original = parse_slice(at.get("slice", "")), one.metric == PREDICTIONS
+            mine, traffic = (is_stable, CONTROL) if original else (is_test, SHADOW)
+            if key is None or not mine or at.get("traffic") != traffic:
                 continue
             rows, agree = sum(one.counts), at.get("agree") == "yes"
-            if one.metric == NOTED_PAIRS:
+            if original:
+                part = SliceCounts(originals=rows)
+            elif one.metric == NOTED_PAIRS:
                 part = SliceCounts(rows, rows, agreeing=rows * agree)
             else:
                 wrong = at.get("stable") == "wrong", at.get("test") == "wrong"

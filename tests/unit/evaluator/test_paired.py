@@ -9,11 +9,12 @@ import pytest
 from scipy.stats import binomtest, multinomial
 
 from evaluator.evidence.ledger import Ledger
-from evaluator.gates.maturity import is_fair, misleading
+from evaluator.gates.maturity import is_fair, may_hide, misleading, unpaired
 from evaluator.gates.paired import PairedGate
 from evaluator.statistics import means
 from evaluator.statistics.process import log_threshold
 from evaluator.terms import Terms
+from evaluator.verdict.decide import decide
 from evaluator.verdict.decision import Action
 from evaluator.verdict.reports import Verdict
 from evaluator.window.labels import Labels, SliceCounts
@@ -204,3 +205,40 @@ def test_what_the_gate_cannot_be_asked_for_is_refused() -> None:
     assert "no version is better in paired_accuracy" in refused(ERRORS, primary, objective=Objective.SUPERIOR)
     (violation,) = check_together(demo_policy(gates=(ERRORS, PAIRED)), demo_plan(3000))
     assert "is of SHADOW steps, and the plan has none" in violation.description
+
+
+WIDE = replace(ERRORS, harm=GateMargin(1.0, 0.08), safe=GateMargin(1.0, 0.1))
+
+
+@pytest.mark.parametrize(("mirrored", "errors"), [(0.95, 0.002), (1.0, 0.05)], ids=["no copy", "failed at"])
+def test_rows_without_a_pair_may_be_those_that_the_version_gets_wrong(mirrored: float, errors: float) -> None:
+    """A twentieth of the rows: a version that is wrong alone on these is worse by five points, and two are allowed."""
+    asked = demo_terms(demo_policy(gates=(WIDE, PAIRED)), demo_plan(3000, shadow=1, period=120.0), features=0)
+    made = trial(0, asked, Behaviour(errors=errors), paired=0.9, mirrored=mirrored)
+    decision = made.run(64)
+    assert decision is not None
+    assert decision.at is not None
+    assert (decision.action, decision.code) == (Action.CANCEL, "TOO_LITTLE_EVIDENCE"), decision.reason
+    assert "% of the rows that v1's control process answered have an answer of v2 beside it, and 99.0 % are needed" in (
+        decision.reason
+    )
+    waits = next(one.waits_for for one in decision.gates if one.gate == "paired_accuracy")
+    assert waits.startswith("pairs of nearly all rows: 9")
+    # What an older release concluded is replayed as it was.
+    assert decide(made.state, replace(decision.at, rules=6)).code == "SHADOW_PASSED"
+
+
+def test_up_to_half_of_the_margin_may_have_no_pair() -> None:
+    assert unpaired(SliceCounts()) == unpaired(SliceCounts(101, 101, originals=100)) == 0.0
+    assert unpaired(SliceCounts(95, 95, originals=100)) == pytest.approx(0.05)
+    assert not may_hide(GATE, 0.0099)
+    assert may_hide(GATE, 0.0101)
+    assert not may_hide(replace(GATE, metric=MetricKind.ACCURACY), 0.5)
+
+
+def test_a_slice_of_which_no_row_has_a_pair_is_one_of_them_all() -> None:
+    """The version was away for as long as it lasted."""
+    ledger = Ledger().plus({(2, 0): SliceCounts(100, 100, originals=100), (2, 1): SliceCounts(originals=100)})
+    keys = ledger.aged(0.0, 25.0, 1.0, lambda _: 10.0)
+    assert keys == [(2, 0), (2, 1)]
+    assert unpaired(ledger.total(keys)) == 0.5
