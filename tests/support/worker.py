@@ -31,6 +31,15 @@ def failure_of(error: aio.AioRpcError) -> Failure:
     return Failure(details.code.name, details.reason, details.message, accepted)
 
 
+def kept_there(seconds: float) -> tuple[tuple[str, str], ...]:
+    """Metadata of a call without a timeout whose deadline the server keeps, and nobody else.
+
+    A caller that keeps its own ends the call. Where a busy server was long in taking it, its time is not over there by
+    then, so that the caller seems to have given up.
+    """
+    return (("grpc-timeout", f"{round(seconds * 1_000)}m"),)
+
+
 async def metrics(address: str) -> list[Snapshot]:
     """What a process counts, by GetMetrics."""
     async with aio.insecure_channel(address) as channel:

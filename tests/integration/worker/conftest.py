@@ -139,7 +139,7 @@ class Caller:
         return await self.failure_of(request_of(model, rows), **options)
 
     async def failure_of(
-        self, body: bytes, timeout_seconds: float = 10.0, metadata: tuple[tuple[str, str], ...] = ()
+        self, body: bytes, timeout_seconds: float | None = 10.0, metadata: tuple[tuple[str, str], ...] = ()
     ) -> Failure:
         """One request of any bytes that fails."""
         with pytest.raises(aio.AioRpcError) as raised:

@@ -34,15 +34,15 @@ class Streams:
     def __init__(self, channel: aio.Channel) -> None:
         self._call: aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(STREAM)
 
-    def open(self, body: bytes, seconds: float | None = 30.0) -> Any:
-        return self._call(body, timeout=seconds)
+    def open(self, body: bytes, seconds: float | None = 30.0, metadata: tuple[tuple[str, str], ...] = ()) -> Any:
+        return self._call(body, timeout=seconds, metadata=metadata)
 
     async def parts(self, body: bytes) -> list[predict_pb2.PredictResponse]:
         return [predict_pb2.PredictResponse.FromString(part) async for part in self.open(body)]
 
-    async def failure(self, body: bytes, seconds: float | None = 30.0) -> tuple[Failure, int]:
-        """How a stream failed, and after how many parts."""
-        call, parts = self.open(body, seconds), 0
+    async def failure(self, body: bytes, **options: Any) -> tuple[Failure, int]:
+        """How a stream failed, and after how many parts; `options`: as of `open`."""
+        call, parts = self.open(body, **options), 0
         with pytest.raises(aio.AioRpcError) as raised:
             async for _ in call:
                 parts += 1

@@ -21,7 +21,9 @@ from services.common.prediction_token import TokenKeys
 from services.common.telemetry import catalog
 from tests.fakes.models import RAISES, Packaged, expected_scores, reference_rows, request_of, scores_of
 from tests.fakes.registry import LIVE, FakeRegistry, lane
-from tests.support.worker import counted, failure_of, metrics
+from tests.integration.worker.test_front_ends import processes_of
+from tests.integration.worker.test_single_rows import standing_still
+from tests.support.worker import counted, failure_of, kept_there, metrics
 
 
 async def test_loads_reports_and_answers(
@@ -201,18 +203,17 @@ async def test_a_full_queue_and_an_expired_deadline(
     # A GPU would be done with each before the next one comes.
     app = await start_worker(queue_rows=4, max_batch=1, batch_seconds=10, device="cpu")
     caller = await caller_of("v1")
+    engine, _ = processes_of(app)
     rows = reference_rows(1)
     durations = []
     for _ in range(4):
         begun = time.monotonic()
         await caller.predict(rows)
         durations.append(time.monotonic() - begun)
-    running = [asyncio.create_task(caller.predict(rows)) for _ in range(3)]
-    await asyncio.sleep(0)
-    # Behind three others, it would be answered after about four times as long as one call takes.
-    late = await caller.failure(rows, timeout_seconds=1.5 * min(durations))
+    # Its time is over in the queue, however busy the machine: nothing leaves it.
+    with standing_still(engine):
+        late = await caller.failure(rows, timeout_seconds=None, metadata=kept_there(0.5))
     assert late.code == "DEADLINE_EXCEEDED"
-    await asyncio.gather(*running)
     results = await asyncio.gather(*(caller.predict(rows) for _ in range(12)), return_exceptions=True)
     refused = [result for result in results if isinstance(result, aio.AioRpcError)]
     assert refused
@@ -222,7 +223,7 @@ async def test_a_full_queue_and_an_expired_deadline(
         # Of four rows that wait and one that runs, each of which takes about as long as one did alone.
         assert 0.2 * min(durations) < details_of(error).retry_seconds < 20 * max(durations)
     snapshots = await metrics(app.address)
-    answered = len(durations) + len(running) + len(results) - len(refused)
+    answered = len(durations) + len(results) - len(refused)
     assert counted(snapshots, catalog.WORKER_DURATION, outcome="ok") == answered
     assert counted(snapshots, catalog.WORKER_DURATION, outcome="RESOURCE_EXHAUSTED") == len(refused)
     assert counted(snapshots, catalog.WORKER_DURATION, outcome="DEADLINE_EXCEEDED") == 1
