@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from threading import Barrier, Lock
 from typing import Any, ClassVar, cast
 
 import pytest
@@ -13,6 +14,7 @@ from crossfade.cli.render.traffic import ROUTE, Series
 from crossfade.registry.v1 import resources_pb2 as resources
 
 MANY = 300
+WAIT_SECONDS = 30
 ROUTER = resources.Instance(kind=resources.INSTANCE_KIND_ROUTER, address="router:1")
 
 
@@ -26,41 +28,55 @@ class FakeRegistry:
     """A Registry of many models, of which the last ten are rolling out; counts what it is asked."""
 
     asked: ClassVar = Counter[str]()
+    lock: ClassVar = Lock()
+    latest: ClassVar = ""
+    """The type of each model's latest event, if it has one."""
+    together: ClassVar[Barrier | None] = None
+    """Where those wait for one another that ask at the same time."""
     found = tuple(model(number, live=number >= MANY - 10) for number in range(MANY))
 
     def __init__(self, _: object) -> None:
         pass
 
+    def note(self, what: str) -> None:
+        with self.lock:
+            self.asked[what] += 1
+
     def models(self) -> Iterator[resources.Model]:
-        self.asked["models"] += 1
+        self.note("models")
         return iter(self.found)
 
     def instances(self) -> Iterator[resources.Instance]:
-        self.asked["instances"] += 1
+        self.note("instances")
         return iter([ROUTER])
 
     def rollouts(self, model: str, _: object) -> Iterator[resources.Rollout]:
-        self.asked[f"rollouts of {model}"] += 1
-        queued = resources.ROLLOUT_STATE_QUEUED
-        return iter([resources.Rollout(name="models/m299/rollouts/2", state=queued, version="v3")])
+        self.note(f"rollouts of {model}")
+        queued, running = resources.ROLLOUT_STATE_QUEUED, resources.ROLLOUT_STATE_RUNNING
+        live = [one.lanes[0].rollout for one in self.found if one.lanes[0].rollout]
+        # The last one has begun since.
+        found = [resources.Rollout(name=name, state=running, version="v2") for name in live[:-1]]
+        return iter([*found, resources.Rollout(name="models/m299/rollouts/2", state=queued, version="v3")])
 
     def rollout(self, name: str) -> resources.Rollout:
-        self.asked["rollout"] += 1
+        self.note("rollout")
         return resources.Rollout(name=name, state=resources.ROLLOUT_STATE_RUNNING, version="v2")
 
     def latest_rollout(self, *_: object) -> None:
-        self.asked["latest rollout"] += 1
+        self.note("latest rollout")
 
     def latest_analysis(self, _: object) -> None:
-        self.asked["analysis"] += 1
+        self.note("analysis")
 
     def monitor(self, *_: object) -> resources.Monitor:
-        self.asked["monitor"] += 1
+        self.note("monitor")
+        if self.together is not None:
+            self.together.wait(WAIT_SECONDS)
         return resources.Monitor()
 
     def events(self, *_: object, **__: object) -> Iterator[resources.Event]:
-        self.asked["events"] += 1
-        return iter(())
+        self.note("events")
+        return iter([resources.Event(type=self.latest)] if self.latest else [])
 
 
 class Connections:
@@ -119,10 +135,35 @@ def test_what_models_have_in_common_is_asked_for_once(gatherer: Gatherer) -> Non
 def test_of_more_than_there_is_room_for_those_are_shown_that_are_rolling_out(gatherer: Gatherer) -> None:
     some = looks(gatherer, whole=False)
     assert [view.model.name for view in some.look()] == [f"models/m{number}" for number in range(MANY - 10, MANY)]
-    assert FakeRegistry.asked["rollout"] == 10
+    # Nine were among the live ones that were asked for at once.
+    assert FakeRegistry.asked["rollout"] == 1
+    lanes = [view.lanes[0] for view in some.views]
+    assert [lane.rollout and lane.rollout.name for lane in lanes] == [
+        f"models/m{number}/rollouts/1" for number in range(MANY - 10, MANY)
+    ]
     assert some.picture().plain.splitlines()[-1] == (
         "290 models without a rollout are left out: crossfade models lists them, crossfade status MODEL shows one"
     )
+
+
+def test_models_are_asked_about_several_at_a_time(gatherer: Gatherer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeRegistry, "together", Barrier(snapshot._AT_ONCE))
+    every = looks(gatherer, whole=True)
+    assert [view.model.name for view in every.look()] == [one.name for one in FakeRegistry.found]
+
+
+@pytest.mark.parametrize(
+    ("latest", "asked", "undone"),
+    [("ROLLOUT_PROMOTED", 1, False), ("LANE_UNDONE", 1, True), ("MODEL_UPDATED", 2, False), ("", 2, False)],
+)
+def test_a_latest_event_that_says_whether_a_lane_was_undone_is_not_asked_for_again(
+    gatherer: Gatherer, monkeypatch: pytest.MonkeyPatch, latest: str, asked: int, undone: bool
+) -> None:
+    monkeypatch.setattr(FakeRegistry, "latest", latest)
+    monkeypatch.setattr(FakeRegistry, "found", (model(0, live=False),))
+    (view,) = looks(gatherer, whole=True).look()
+    assert FakeRegistry.asked["events"] == asked
+    assert (view.lanes[0].undone is not None) == undone
 
 
 def test_no_more_than_a_number_of_rollouts_are_shown(gatherer: Gatherer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,8 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from crossfade.cli.connect import Connections
@@ -29,6 +30,8 @@ _READ_TIMEOUT = 2.0
 _BETWEEN_READINGS = 0.5
 _UNDONE = "LANE_UNDONE"
 _ENDINGS = ("ROLLOUT_PROMOTED", "ROLLOUT_ROLLED_BACK", "ROLLOUT_INCONCLUSIVE", "ROLLOUT_CANCELLED")
+_AT_ONCE = 4
+"""Models that are asked about at the same time."""
 
 
 @dataclass(slots=True)
@@ -67,23 +70,29 @@ class Gatherer:
         routers = [one.address for one in instances if one.kind == INSTANCE_KIND_ROUTER]
         workers = tuple(one for one in instances if one.kind == INSTANCE_KIND_WORKER)
         earlier, later = self._readings(only, routers)
+        live = list(registry.rollouts(only or "-", ListRolloutsRequest(live_only=True)))
+        running = {rollout.name: rollout for rollout in live}
         queued = {
             (parse_rollout(rollout.name)[0], rollout.segment): rollout
-            for rollout in registry.rollouts(only or "-", ListRolloutsRequest(live_only=True))
+            for rollout in live
             if rollout.state == ROLLOUT_STATE_QUEUED
         }
         warnings = () if later else (_no_router(routers, self.router),)
         before, after = _by_model(earlier), _by_model(later)
-        views = []
-        for one in found:
+
+        def view_of(one: Model) -> ModelView:
             model = last_part(one.name)
             readings = before.get(model, _nothing(earlier)), after.get(model, _nothing(later))
-            lanes = tuple(
-                _lane(registry, model, lane, queued.get((model, lane.segment)), *readings) for lane in one.lanes
-            )
             changed = next(registry.events(model, limit=1), None)
-            views.append(ModelView(one, lanes, workers, changed, time.time(), warnings))
-        return views
+            lanes = tuple(
+                _LaneGatherer(registry, model, lane, changed).view(
+                    running.get(lane.rollout), queued.get((model, lane.segment)), *readings
+                )
+                for lane in one.lanes
+            )
+            return ModelView(one, lanes, workers, changed, time.time(), warnings)
+
+        return _each(view_of, found)
 
     def _readings(self, model: str, routers: list[str]) -> tuple[Reading | None, Reading | None]:
         earlier = self._before.get(model) or self._read(model, routers)
@@ -122,25 +131,68 @@ class Gatherer:
         return decode(answer.metrics_data)
 
 
-def _lane(
-    registry: Registry,
-    model: str,
-    lane: Lane,
-    queued: Rollout | None,
-    earlier: Reading | None,
-    later: Reading | None,
-) -> LaneView:
-    live = bool(lane.rollout)
-    rollout = registry.rollout(lane.rollout) if live else registry.latest_rollout(model, lane.segment)
-    return LaneView(
-        lane,
-        rollout,
-        registry.latest_analysis(rollout.name) if live and rollout else None,
-        queued,
-        lane_figures(earlier, later, lane.segment, lane.epoch) if later else None,
-        _monitor(registry, model, lane),
-        None if live else _undone(registry, model, lane),
-    )
+def _each(view_of: Callable[[Model], ModelView], found: Sequence[Model]) -> list[ModelView]:
+    """The view of each: of most, what takes time is the way to the Registry and back."""
+    if len(found) < _AT_ONCE:
+        return [view_of(one) for one in found]
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    try:
+        return list(pool.map(view_of, found))
+    finally:
+        # Whoever ends the command waits for no answer: what is under way fails as the connection is closed.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _LaneGatherer:
+    """Gathers the view of a lane.
+
+    Attributes:
+        registry: is asked.
+        model: the lane's.
+        lane: which.
+        changed: the model's latest event.
+    """
+
+    registry: Registry
+    model: str
+    lane: Lane
+    changed: Event | None
+
+    def view(
+        self, live: Rollout | None, queued: Rollout | None, earlier: Reading | None, later: Reading | None
+    ) -> LaneView:
+        """The lane, with its live rollout where that is known already, and the one that waits for it."""
+        lane = self.lane
+        rollout = live or self._rollout()
+        return LaneView(
+            lane,
+            rollout,
+            self.registry.latest_analysis(rollout.name) if lane.rollout and rollout else None,
+            queued,
+            lane_figures(earlier, later, lane.segment, lane.epoch) if later else None,
+            self._monitor(),
+            None if lane.rollout else self._undone(),
+        )
+
+    def _rollout(self) -> Rollout | None:
+        if self.lane.rollout:
+            return self.registry.rollout(self.lane.rollout)
+        return self.registry.latest_rollout(self.model, self.lane.segment)
+
+    def _undone(self) -> Event | None:
+        types, latest = (_UNDONE, *_ENDINGS), self.changed
+        if latest is None or latest.type not in types or latest.segment != self.lane.segment:
+            asked = ListEventsRequest(segment=self.lane.segment, types=types)
+            latest = next(self.registry.events(self.model, asked, limit=1), None)
+        return latest if latest is not None and latest.type == _UNDONE else None
+
+    def _monitor(self) -> Monitor | None:
+        try:
+            return self.registry.monitor(self.model, self.lane.segment)
+        except CommandError:
+            # A Registry of the release before does not know it, and all else is worth showing.
+            return None
 
 
 def _by_model(reading: Reading | None) -> Mapping[str, Reading]:
@@ -157,20 +209,6 @@ def _by_model(reading: Reading | None) -> Mapping[str, Reading]:
 def _nothing(reading: Reading | None) -> Reading | None:
     """The same, of a model of which nothing was counted."""
     return reading and Reading(reading.seconds, dict.fromkeys(reading.series, ()))
-
-
-def _undone(registry: Registry, model: str, lane: Lane) -> Event | None:
-    asked = ListEventsRequest(segment=lane.segment, types=[_UNDONE, *_ENDINGS])
-    latest = next(registry.events(model, asked, limit=1), None)
-    return latest if latest is not None and latest.type == _UNDONE else None
-
-
-def _monitor(registry: Registry, model: str, lane: Lane) -> Monitor | None:
-    try:
-        return registry.monitor(model, lane.segment)
-    except CommandError:
-        # A Registry of the release before does not know it, and all else is worth showing.
-        return None
 
 
 def _no_router(routers: list[str], router: str) -> str:
