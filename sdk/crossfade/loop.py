@@ -27,11 +27,13 @@ class Loop:
     """
 
     feeds: Mapping[str, str]
-    parts: tuple[str, ...]
+    parts: Sequence[str]
     max_parts: int
     until: str | None = None
 
     def __post_init__(self) -> None:
+        # One name is a sequence of letters.
+        require(not isinstance(self.parts, str), "parts", f"must be a list of outputs, as in [{self.parts!r}]")
         # Callers write lists; what is compared and written is a tuple.
         object.__setattr__(self, "parts", tuple(self.parts))
         require(self.feeds, "feeds", "must name an input that an output feeds: without one every part is the same")

@@ -1,9 +1,9 @@
 """Strict decoding of JSON into frozen dataclasses, and their canonical encoding.
 
-The dataclasses' annotations are the schema: str, int, float, bool, StrEnum, dataclass, tuple[T, ...], Mapping[str, T],
-T | None, and Any for whatever JSON holds. A field that is missing, unknown or of another type is refused with its path;
-one that has its default is neither written nor missed, so that a later release can add it. What annotations can't say,
-a dataclass checks in `__post_init__` with `require`.
+The dataclasses' annotations are the schema: str, int, float, bool, StrEnum, dataclass, tuple[T, ...] and Sequence[T],
+Mapping[str, T], T | None, and Any for whatever JSON holds. A field that is missing, unknown or of another type is
+refused with its path; one that has its default is neither written nor missed, so that a later release can add it. What
+annotations can't say, a dataclass checks in `__post_init__` with `require`.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import json
 import math
 import types
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NoReturn, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -101,7 +101,7 @@ def _decode(expected: Any, value: Any, path: str) -> Any:
             return None
         (expected,) = (option for option in get_args(expected) if option is not type(None))
         return _decode(expected, value, path)
-    if origin is tuple:
+    if origin in {tuple, Sequence}:
         items = _checked(value, list, "a list", path)
         return tuple(_decode(get_args(expected)[0], item, f"{path}[{i}]") for i, item in enumerate(items))
     if origin is Mapping:

@@ -29,12 +29,19 @@ def test_a_loop_that_fits_says_what_is_state() -> None:
     assert decode(Loop, parse(encode(one))) == one
 
 
+def test_parts_are_written_as_a_list_also_in_typed_code() -> None:
+    # mypy checks this file: the type of what callers write is the one that docs/getting-started.md shows.
+    one = Loop(feeds={"token": "next"}, parts=["next"], max_parts=10)
+    assert one == Loop(feeds={"token": "next"}, parts=("next",), max_parts=10)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"feeds": {}}, "feeds: must name an input"),
         ({"parts": ()}, "parts: must name an output"),
         ({"parts": ("next", "next")}, "parts: names an output twice"),
+        ({"parts": "next"}, r"parts: must be a list of outputs, as in \['next'\]"),
         ({"max_parts": 0}, "max_parts: must be 1 to 1,000,000"),
         ({"max_parts": 1_000_001}, "max_parts: must be 1 to 1,000,000"),
         ({"feeds": {"tokens": "next"}}, r"loop\.feeds\.tokens: 'tokens' is not one of the inputs token, hidden"),
