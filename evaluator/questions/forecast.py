@@ -1,30 +1,21 @@
 """Before a rollout starts: what each gate needs, how long that takes, and whether the plan can conclude."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from evaluator.evidence.lateness import ENOUGH_LAGS
-from evaluator.gates.balance import BalanceGate
-from evaluator.gates.distributions import RATIO, DistributionGate
-from evaluator.gates.each_class import EachClassGate
-from evaluator.gates.limits import RuntimeLimitGate
 from evaluator.gates.opening import RequestGate, agreeing_looks, open_by_requests
-from evaluator.gates.rates import RateGate
+from evaluator.questions.amounts import allowed_by, until_harm, until_safe, value_of
 from evaluator.questions.traffic import Traffic
 from evaluator.questions.unwise import unwise
-from evaluator.statistics.bets import smoothed_rate
-from evaluator.statistics.confusion import f1_from_unlike, unlike_from_f1
-from evaluator.statistics.power import needed, rate_growth, remaining, runtime_growth
 from evaluator.terms import Terms
 from services.common.policy.metrics import LABEL_METRICS, MetricKind, shown_in
-from services.common.policy.records import DEFAULT_SAFE, SLICES_PER_PERIOD, Gate, Need, Policy, Step
+from services.common.policy.records import SLICES_PER_PERIOD, Gate, Need, Policy, Step
 from services.common.policy.timing import at_look, judged_from
 
 _HALF = 50
 """Percent."""
-TYPICAL = 0.5
-"""The power with which "about so many" is meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +80,32 @@ class StepForecast:
     larger: int = 0
 
 
-def forecast(terms: Terms, traffic: Traffic, drops: Mapping[str, float], age: float = 0.0) -> tuple[StepForecast, ...]:
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """What is known of a lane, whatever the step and its share.
+
+    Attributes:
+        traffic: the lane's.
+        gates: by name, those of which anything is counted before a start, and what each counts per second.
+        given_up: whether nobody waits for the forecast any more.
+    """
+
+    traffic: Traffic
+    gates: Mapping[str, tuple[RequestGate, float]]
+    given_up: Callable[[], bool]
+
+
+class GivenUpError(Exception):
+    """Nobody waits for the forecast any more."""
+
+
+def forecast(
+    terms: Terms,
+    traffic: Traffic,
+    drops: Mapping[str, float],
+    age: float = 0.0,
+    given_up: Callable[[], bool] = lambda: False,
+) -> tuple[StepForecast, ...]:
     """What each step of a plan needs at the traffic seen.
 
     Args:
@@ -97,47 +113,53 @@ def forecast(terms: Terms, traffic: Traffic, drops: Mapping[str, float], age: fl
         traffic: the lane's.
         drops: harms to forecast, by gate; of others the one that a safe margin allows.
         age: seconds that counts may be old when they are read.
+        given_up: whether nobody waits for it any more; gates of many classes in a plan of many steps take a while.
+
+    Raises:
+        GivenUpError: nobody does.
     """
     if age:
         # A window is judged that began when even such counts were of the split in force.
         settling = max(terms.policy.settling, age + terms.policy.look_interval)
         terms = replace(terms, policy=replace(terms.policy, settling=settling))
+    shadows = {step.shadow for step in terms.plan.steps}
+    shown = [gate for gate in terms.policy.gates if any(shown_in(gate.metric, shadow=shadow) for shadow in shadows)]
+    opened = (open_by_requests(gate, terms) for gate in shown if not _unseen(gate, traffic))
+    informed = [traffic.informed(state) for state in opened if state is not None]
+    lane = _Lane(traffic, {state.gate.name: (state, traffic.pace(state)) for state in informed}, given_up)
     steps = []
     for number, step in enumerate(terms.plan.steps):
         last = number == len(terms.plan.steps) - 1
-        found = _step(terms, traffic, number, step, drops, last=last)
+        found = _step(terms, lane, number, step, drops, last=last)
         if not found.concludes:
             # No larger share makes a split settle or labels age sooner, so that each share is forecast by itself.
-            found = replace(found, larger=_larger(terms, traffic, number, step, last=last))
+            found = replace(found, larger=_larger(terms, lane, number, step, last=last))
         steps.append(found)
     return tuple(steps)
 
 
 def _step(
-    terms: Terms, traffic: Traffic, number: int, step: Step, drops: Mapping[str, float], *, last: bool
+    terms: Terms, lane: _Lane, number: int, step: Step, drops: Mapping[str, float] | None, *, last: bool
 ) -> StepForecast:
+    """What a step needs; `drops` None: only what it needs to end in its period, and nothing of harm."""
     shown = [gate for gate in terms.policy.gates if shown_in(gate.metric, shadow=step.shadow)]
-    gates = tuple(
-        _gate(terms, traffic, state, number, step, drops)
-        for gate in shown
-        if not _unseen(gate, traffic) and (state := open_by_requests(gate, terms)) is not None
-    )
+    gates = tuple(_gate(terms, lane, gate, number, step, drops) for gate in shown if gate.name in lane.gates)
     # Whether a version is better enough to win in time nobody knows before.
     required = [gate for gate in gates if gate.required and not gate.primary]
     seconds = max((gate.safe.seconds if gate.safe else math.inf for gate in required), default=math.inf)
     by_proof = max(seconds, step.min_duration) <= step.period
     by_power = not terms.superior and all(_within(gate.enough, step.period, last=last) for gate in required)
-    unknown = any(_unseen(gate, traffic) and gate.need is Need.ALWAYS for gate in shown)
+    left_out = tuple(gate.name for gate in shown if _unseen(gate, lane.traffic))
+    unknown = any(gate.name in left_out and gate.need is Need.ALWAYS for gate in shown)
     concludes = by_proof or by_power if required else unknown
-    left_out = tuple(gate.name for gate in shown if _unseen(gate, traffic))
     return StepForecast(step, gates, seconds, concludes, left_out, unwise(terms, step))
 
 
-def _larger(terms: Terms, traffic: Traffic, number: int, step: Step, *, last: bool) -> int:
+def _larger(terms: Terms, lane: _Lane, number: int, step: Step, *, last: bool) -> int:
     """The smallest share in whole percent, up to half of the traffic, with which a step ends in its period; 0: none."""
 
     def concludes(percent: int) -> bool:
-        return _step(terms, traffic, number, replace(step, share_bps=100 * percent), {}, last=last).concludes
+        return _step(terms, lane, number, replace(step, share_bps=100 * percent), None, last=last).concludes
 
     low, high = step.share_bps // 100, _HALF
     if low >= high or not concludes(high):
@@ -163,14 +185,16 @@ def longer(step: StepForecast) -> float:
 
 
 def _gate(
-    terms: Terms, traffic: Traffic, opened: RequestGate, number: int, step: Step, drops: Mapping[str, float]
+    terms: Terms, lane: _Lane, gate: Gate, number: int, step: Step, drops: Mapping[str, float] | None
 ) -> GateForecast:
-    policy, gate = terms.policy, opened.gate
+    if lane.given_up():
+        raise GivenUpError
+    policy, traffic = terms.policy, lane.traffic
     share = step.share_bps / 10_000
-    state = traffic.informed(opened)
+    state, per_second = lane.gates[gate.name]
     alpha = policy.gate_alpha(gate)
-    pace = traffic.pace(state) * share
-    drop = drops.get(gate.name, _allowed(state))
+    pace = per_second * share
+    drop = allowed_by(state) if drops is None else drops.get(gate.name, allowed_by(state))
     frozen = state.freeze(alpha, policy.power, share)
     aged, mature = _label_waits(terms, traffic, gate, step)
     agreeing = agreeing_looks(gate, terms, number)
@@ -181,10 +205,10 @@ def _gate(
         metric=gate.metric,
         positive=gate.positive,
         required=gate.need is Need.ALWAYS or (gate.need is Need.WITH_LABELS and traffic.labels.rows > 0),
-        stable=_value(state),
-        safe=_amount(policy, _shown(state, drop, policy.alpha_promote, share), pace, mature, of_safe),
+        stable=value_of(state),
+        safe=_amount(policy, until_safe(state, drop, policy.alpha_promote, share), pace, mature, of_safe),
         drop=drop,
-        harm=_amount(policy, _harmed(state, drop, alpha, share), pace, aged, agreeing),
+        harm=None if drops is None else _amount(policy, until_harm(state, drop, alpha, share), pace, aged, agreeing),
         enough=_amount(policy, frozen.needs, pace, mature),
         primary=gate.better is not None,
     )
@@ -206,20 +230,6 @@ def _label_waits(terms: Terms, traffic: Traffic, gate: Gate, step: Step) -> tupl
     return aged, max(aged, settled + step.period / 2.0) if unknown else aged
 
 
-def _shown(gate: RequestGate, better: float, alpha: float, share: float) -> int | None:
-    """Attempts, batches or labels until PASS: of a version like stable, or in the primary gate of a better one."""
-    if gate.gate.better is None or not isinstance(gate, RateGate):
-        return gate.remaining(alpha, share)
-    if not gate.drawn or not gate.safe.n_past:
-        return None
-    stable = float(smoothed_rate(gate.safe.n_past, gate.safe.x_past))
-    reached = max(stable - better, 0.0)
-    if gate.gate.metric is MetricKind.F1:
-        reached = unlike_from_f1(min(f1_from_unlike(stable) + better, 1.0))
-    growth = rate_growth(gate.safe, reached, stable, share)
-    return _times(remaining(gate.safe.process, growth, alpha), gate.effect)
-
-
 def _amount(policy: Policy, n: float | None, pace: float, wait: float, agreeing: int = 1) -> Amount | None:
     if n is None or math.isinf(n):
         return None
@@ -236,62 +246,3 @@ def _within(amount: Amount | None, period: float, *, last: bool) -> bool:
 
 def _seconds(amount: Amount | None) -> float:
     return math.inf if amount is None else amount.seconds
-
-
-def _value(gate: RequestGate) -> float:
-    """Stable's value now, as a report's estimate."""
-    if isinstance(gate, EachClassGate):
-        return _value(gate.shown)
-    if isinstance(gate, BalanceGate):
-        return math.nan
-    if isinstance(gate, DistributionGate):
-        return gate.past_median()
-    if isinstance(gate, RuntimeLimitGate):
-        return gate.past_seconds()
-    if not gate.harm.n_past:
-        return math.nan
-    rate = float(gate.harm.x_past / gate.harm.n_past)
-    return 1.0 - f1_from_unlike(rate) if gate.gate.metric is MetricKind.F1 else rate
-
-
-def _allowed(gate: RequestGate) -> float:
-    """The harm that the gate's safe margin stands for, in the metric's own unit; with a limit, one beyond it."""
-    value = 0.0 if math.isnan(_value(gate)) else _value(gate)
-    limit, safe = gate.gate.limit, gate.gate.safe
-    if isinstance(gate, RuntimeLimitGate):
-        beyond = gate.limit_seconds * RATIO ** DEFAULT_SAFE[MetricKind.RUNTIME].buckets
-        return beyond / value - 1.0 if value else 0.0
-    if isinstance(gate, DistributionGate):
-        return RATIO**safe.buckets - 1.0
-    if limit is not None:
-        return max(limit.bad_rate() - value, 0.0) + DEFAULT_SAFE[gate.gate.metric].offset
-    return safe.offset + (safe.factor - 1.0) * value
-
-
-def _harmed(gate: RequestGate, drop: float, alpha: float, share: float) -> int | None:
-    """Attempts, batches or labels of the test arm with which a harm typically rolls back; None: it never does."""
-    if isinstance(gate, EachClassGate):
-        found = [_harmed(part, drop, alpha / len(gate.parts), share) for part in gate.parts]
-        known = [one for one in found if one is not None]
-        return max(known) if len(known) == len(found) else None
-    if isinstance(gate, BalanceGate):
-        return _times(gate.harmed(drop, alpha, TYPICAL, share), gate.effect)
-    if isinstance(gate, RuntimeLimitGate):
-        return gate.harmed(gate.past_seconds() * (1.0 + drop) / gate.limit_seconds - 1.0, alpha, TYPICAL)
-    if isinstance(gate, DistributionGate):
-        if not gate.harm.past.counts.sum():
-            return None
-        buckets = round(math.log1p(drop) / math.log(RATIO))
-        return needed(gate.harm.process, runtime_growth(gate.harm, buckets), alpha, TYPICAL)
-    stable = float(smoothed_rate(gate.harm.n_past, gate.harm.x_past))
-    harmed = min(stable + drop, 1.0)
-    if gate.gate.metric is MetricKind.F1:
-        harmed = unlike_from_f1(max(f1_from_unlike(stable) - drop, 0.0))
-    if not gate.drawn:
-        return None
-    growth = rate_growth(gate.harm, harmed, stable, share)
-    return _times(needed(gate.harm.process, growth, alpha, TYPICAL), gate.effect)
-
-
-def _times(n: int | None, effect: float) -> int | None:
-    return None if n is None else math.ceil(n * effect)

@@ -2,6 +2,7 @@
 
 import asyncio
 import difflib
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
@@ -186,8 +187,13 @@ class Questions:
         both = await self._reader.read(_rollout(asked, lane.stable), lane.stable)
         traffic = await self._watch(both.terms, asked.watch)
         age = self._source.age(found.terms)
-        # A model of hundreds of classes takes seconds, in which looks are due and the lease must be renewed.
-        steps = await asyncio.to_thread(forecast, found.terms, traffic, asked.drops, age)
+        over = threading.Event()
+        try:
+            # A model of hundreds of classes takes seconds, in which looks are due and the lease must be renewed.
+            steps = await asyncio.to_thread(forecast, found.terms, traffic, asked.drops, age, over.is_set)
+        finally:
+            # No thread ends because whoever asked has gone.
+            over.set()
         return Forecasted((), lane.stable, traffic, steps)
 
     async def _watch(self, terms: Terms, seconds: float) -> Traffic:

@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
 
+from evaluator.gates.opening import RequestGate
 from evaluator.ports import ProcessView
 from evaluator.questions.forecast import forecast
 from evaluator.questions.questions import Other, Questions, ToCome
@@ -85,6 +88,61 @@ async def test_looks_go_on_while_a_forecast_is_computed() -> None:
     found = await questions.forecast(ToCome("digits", "", "v1", DRAFT, plan, Objective.NON_INFERIOR, drops, 10.0))
     assert [step.gates[0].gate for step in found.steps] == ["errors"]
     assert drops.turns >= len(found.steps[0].gates)
+
+
+async def test_a_forecast_that_nobody_waits_for_any_more_ends() -> None:
+    made = world()
+    made.flow(60.0)
+
+    class Last(dict[str, float]):
+        """Harms whoever asks for which goes away at the first gate."""
+
+        asked = 0
+
+        def get(self, name: str, default: float) -> float:  # type: ignore[override] # as a forecast asks
+            self.asked += 1
+            asyncio.run_coroutine_threadsafe(give_up(), loop).result(5.0)
+            return super().get(name, default)
+
+    async def give_up() -> None:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    async def sleep(seconds: float) -> None:
+        made.flow(seconds)
+
+    loop, drops = asyncio.get_running_loop(), Last()
+    questions = Questions(made.ledger, Watched(made.source.fleet), sleep)
+    plan = PlanDraft(tuple(StepDraft(1000 * number, period=60.0) for number in range(1, 6)))
+    asked = ToCome("digits", "", "v1", DRAFT, plan, Objective.NON_INFERIOR, drops, 10.0)
+    task = asyncio.create_task(questions.forecast(asked))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    # Its thread is done when others are.
+    await loop.shutdown_default_executor()
+    assert drops.asked == 1
+
+
+def test_what_is_known_of_a_gate_is_asked_once_for_all_steps_and_shares() -> None:
+    class Asked(Traffic):
+        """A lane's traffic that knows of which gates it was asked."""
+
+        gates: ClassVar[list[str]] = []
+
+        def informed(self, gate: RequestGate) -> RequestGate:
+            self.gates.append(gate.gate.name)
+            return super().informed(gate)
+
+    terms = demo_terms(plan=demo_plan(100, 200, 1000, period=20.0), features=0)
+    fleet = trial(3, terms).fleet
+    both = replace(terms, test=terms.stable)
+    before = [one.read(fleet.now, both) for one in fleet.instances]
+    fleet.run(10.0)
+    traffic = Asked.between(both, before, [one.read(fleet.now, both) for one in fleet.instances])
+    steps = forecast(terms, traffic, {})
+    assert any(step.larger for step in steps)
+    assert Asked.gates == ["errors", "runtime", "accuracy"]
 
 
 def gone_through(classes: Sequence[str]) -> int:
