@@ -6,7 +6,7 @@ by the server's clock, so that counts that are stale are seen to be.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,10 +45,11 @@ Beside = Mapping[tuple[str, Target], Sequence[RawSeries]]
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where the counts of one process are."""
+    """Where the counts of one process are, and the labels of all targets that it is."""
 
     process: ProcessView
     scrapes: Scrapes
+    targets: frozenset[Target]
 
 
 def _span(places: Sequence[_Place]) -> tuple[int, int]:
@@ -57,6 +58,23 @@ def _span(places: Sequence[_Place]) -> tuple[int, int]:
     last = max(place.scrapes.times[0] for place in places)
     # Before Prometheus 3 a span includes both its ends, since then the later one only.
     return last - first + 1, last
+
+
+def _check_labels(place: _Place, grouped: Iterable[tuple[tuple[str, Target], Sequence[RawSeries]]]) -> None:
+    """Series of the same scrape with labels that no target has would be missed, and all failures may be among them.
+
+    Raises:
+        UnfitError: there are some.
+    """
+    times = set(place.scrapes.times)
+    for (name, target), series in grouped:
+        other = name == place.process.instance_id and target not in place.targets
+        if other and not all(times.isdisjoint(one.samples) for one in series):
+            labels = ", ".join(sorted({label for label, _ in target ^ place.scrapes.target}))
+            raise UnfitError(
+                f"some of its series differ from its target_info in the labels {labels}: look for rules that give "
+                "labels to some series alone (metric_relabel_configs), and give them to all or to none"
+            )
 
 
 class PrometheusSource:
@@ -91,12 +109,13 @@ class PrometheusSource:
         places: list[_Place] = []
         for process in processes:
             try:
-                scrapes = pick(self._known(known, process, terms), span // 2)
+                found = self._known(known, process, terms)
+                scrapes = pick(found, span // 2)
                 self._check_clock(scrapes, terms)
             except UnfitError as error:
                 readings[process.instance_id] = self._nothing(process, str(error))
             else:
-                places.append(_Place(process, scrapes))
+                places.append(_Place(process, scrapes, frozenset(one.target for one in found)))
         # Those scraped at about the same time go together, so that no answer covers more scrapes than it must.
         places.sort(key=lambda place: place.scrapes.times)
         try:
@@ -149,6 +168,7 @@ class PrometheusSource:
             name = place.process.instance_id
             key = (name, place.scrapes.target)
             try:
+                _check_labels(place, [*grouped.items(), *beside.items()])
                 time, snapshots = counts_of(grouped.pop(key, []), place.scrapes.times, terms.segment)
                 snapshots += elsewhere(beside.get(key, ()), time, terms.segment)
             except UnfitError as error:

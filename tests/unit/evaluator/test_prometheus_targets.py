@@ -148,3 +148,26 @@ async def test_two_series_that_differ_in_nothing_are_no_evidence(scene: Scene) -
     labels, samples = next(one for one in scene.prometheus.kept.items() if ("__name__", name) in one[0])
     scene.prometheus.kept[(*labels, ("exported_service_name", "x"))] = samples
     assert "two series of crossfade_feedback_count that differ in nothing" in why((await scene.read())["router-1"])
+
+
+async def test_a_label_that_a_rule_gives_to_some_series_alone_hides_no_failure(scene: Scene) -> None:
+    """They would be those of another target, and a version that fails would be one that does not."""
+    scene.fleet.test.errors = 0.5
+    scene.run(8.0)
+    scene.scrape()
+    for labels in [one for one in scene.prometheus.kept if ("outcome", "INTERNAL") in one]:
+        scene.prometheus.kept[(*labels, ("severity", "page"))] = scene.prometheus.kept.pop(labels)
+    readings = await scene.read()
+    expected = "some of its series differ from its target_info in the labels severity: look for rules"
+    assert why(readings["router-1"]).startswith(expected)
+    assert readings["worker-1"].series
+
+
+async def test_series_that_another_target_had_at_other_times_are_left_to_it(scene: Scene) -> None:
+    scene.scrape(target={"job": "old", "instance": "r:9500"})
+    # Its target_info is over, and its counts are not yet.
+    for labels in [one for one in scene.prometheus.kept if ("__name__", "target_info") in one]:
+        del scene.prometheus.kept[labels]
+    scene.run(8.0)
+    scene.scrape()
+    assert all(one.series for one in (await scene.read()).values())
