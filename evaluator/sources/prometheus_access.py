@@ -63,14 +63,17 @@ def access_of(settings: EvaluatorSettings) -> Access:
             used.
     """
     url = settings.evaluator_prometheus.rstrip("/")
-    parts = urlsplit(url)
+    expected = f"{_SETTING}: write http(s)://HOST:PORT, without a user; secrets come from files"
     try:
+        parts = urlsplit(url)
         port = parts.port
+        # As it is resolved, which fails at each look where two dots meet or a part is longer than 63 characters.
+        (parts.hostname or "").encode("idna")
     except ValueError:
-        port = -1
-    odd = port == -1 or parts.query or parts.fragment or parts.username is not None or not url.isascii()
+        raise ValueError(expected) from None
+    odd = parts.query or parts.fragment or parts.username is not None or not url.isascii()
     if parts.scheme not in ("http", "https") or not parts.hostname or odd or any(map(str.isspace, url)):
-        raise ValueError(f"{_SETTING}: write http(s)://HOST:PORT, without a user; secrets come from files")
+        raise ValueError(expected)
     secret = settings.evaluator_prometheus_token_file or settings.evaluator_prometheus_password_file
     if settings.evaluator_prometheus_token_file and settings.evaluator_prometheus_password_file:
         raise ValueError(f"set {_SETTING}_TOKEN_FILE or {_SETTING}_PASSWORD_FILE, not both")

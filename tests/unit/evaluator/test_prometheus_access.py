@@ -38,6 +38,9 @@ def test_an_address_is_taken_apart(url: str, expected: tuple[str, int, str]) -> 
         "http://prometheus?x=1",
         "http://prometheus#x",
         "http://prome theus",
+        "http://[::1",
+        "http://prometheus..svc:9090",
+        f"http://{'p' * 64}:9090",
     ],
 )
 def test_another_address_is_refused_without_repeating_it(url: str) -> None:
