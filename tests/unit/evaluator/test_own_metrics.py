@@ -12,7 +12,7 @@ from evaluator.gates.rates import RateGate
 from evaluator.ports import ProcessView
 from evaluator.questions.forecast import forecast
 from evaluator.questions.traffic import Traffic
-from evaluator.sources.own_metrics import OwnMetrics
+from evaluator.sources.own_metrics import MOST_SERIES, OwnMetrics
 from evaluator.sources.prometheus_series import PrometheusError, RawSeries
 from evaluator.terms import Terms
 from evaluator.window.counts import Counts
@@ -279,6 +279,18 @@ async def test_what_is_no_count_is_no_evidence(
     (reading,) = await OwnMetrics(Nothing(), Odd(), ManualClock()).read((), TERMS, 1.0)
     assert reading.series is None
     assert said in reading.error
+
+
+async def test_a_series_for_each_user_is_no_evidence_and_one_for_each_of_many_processes_is() -> None:
+    shops = Shops()
+    for number in range(MOST_SERIES):
+        shops.sell(f"shop {number}", "v1", 10, 1)
+    readings = await OwnMetrics(Nothing(), shops, ManualClock()).read((), TERMS, 1.0)
+    assert len(readings) == MOST_SERIES
+    shops.sell("one more", "v1", 10, 1)
+    (reading,) = await OwnMetrics(Nothing(), shops, ManualClock()).read((), TERMS, 1.0)
+    assert reading.series is None
+    assert reading.error.startswith("refunds: bad_query gives 10,001 series, and at most 10,000 are followed: sum by ")
 
 
 @pytest.mark.parametrize("query", ["bad_query", "total_query"])
