@@ -5,6 +5,7 @@ What is small is counted and not timed: both arms of a comparison must run alike
 
 import json
 import operator
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -28,6 +29,10 @@ _MOST_BYTES: Final = 16 << 20
 """Of what it holds, which each front-end then holds too."""
 _PYTHON: Final = {"getitem": operator.getitem, "mul": operator.mul, "slice": slice}
 """What is none of torch's, by name."""
+_LOOPING: Final = re.compile(r"aten::(kthvalue|special_\w+_polynomial_\w+)")
+"""Operators that take as long as the numbers say that they are given: a degree is so many steps, and numbers may lie so
+that a search for the k-th compares each with each.
+"""
 _OF_TORCH: Final = (torch.dtype, torch.layout, torch.memory_format)
 
 
@@ -59,7 +64,7 @@ def _is_light(module: GraphModule, row: Sequence[torch.Tensor]) -> bool:
 
 def _is_plain(target: Any) -> bool:
     if isinstance(target, torch._ops.OpOverload):  # noqa: SLF001 - torch has no public name for it
-        return bool(target.namespace == "aten")
+        return target.namespace == "aten" and _LOOPING.fullmatch(target._schema.name) is None  # noqa: SLF001 - likewise
     return target in _PYTHON.values()
 
 

@@ -74,6 +74,23 @@ class _Wide(nn.Module):
         return x.unsqueeze(-1).expand(-1, -1, 1_000_000).exp().mean(-1)
 
 
+class _Polynomial(nn.Module):
+    """Of the degree that callers send: 30 million are 3 s."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[rows, 4] to [rows]."""
+        found: torch.Tensor = torch.special.legendre_polynomial_p(x[:, 0], x[:, 1])
+        return found
+
+
+class _Searching(nn.Module):
+    """Of 20,000 numbers that fall it takes 50 times as long as of any others."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[rows, numbers] to [rows]."""
+        return torch.kthvalue(x, 1).values
+
+
 class _Remembering(nn.Module):
     """Reads [steps, numbers]."""
 
@@ -128,6 +145,8 @@ def test_weights_are_copies_of_the_engines() -> None:
     "module",
     [
         pytest.param(_Branching(), id="branches"),
+        pytest.param(_Polynomial(), id="loops as callers say"),
+        pytest.param(_Searching(), id="searches"),
         pytest.param(_Wide(), id="makes many numbers"),
         pytest.param(nn.Sequential(nn.Linear(4, 2000), nn.Linear(2000, 1100)), id="multiplies much"),
         pytest.param(nn.Sequential(*(nn.Linear(4, 4) for _ in range(65))), id="many operators"),
