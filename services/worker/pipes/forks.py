@@ -27,8 +27,12 @@ class Fork(NamedTuple):
         """Ends it if it has not ended, and answers how it ended, as the end of a sentence."""
         # A process that is ending keeps the status that it ends with.
         os.kill(self.pid, signal.SIGKILL)
-        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return ending(os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]))
+
+
+def ending(code: int) -> str:
+    """How a process ended, as the end of a sentence. `code`: below 0 the number of the signal that ended it."""
+    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 def fork(work: Callable[[socket.socket], None]) -> Fork:

@@ -4,10 +4,16 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
+from services.common.descriptors import MORE_DESCRIPTORS, OUT_OF_DESCRIPTORS
 from services.worker.domain import Context, FailureCode, LoadReport, ServingKey
+from services.worker.pipes.forks import ending
 from services.worker.supervisor.plan import CRASH_LIMIT, Held, Phase, crash_message, recent_crashes
 from services.worker.supervisor.process import VersionProcess
+
+_UNKNOWN: Final = 255
+"""What multiprocessing takes for the exit code of a process whose fork server has ended."""
 
 
 @dataclass(slots=True, eq=False)
@@ -88,3 +94,23 @@ def serving_of(key: ServingKey, entry: Entry, address_of: Callable[[ServingKey],
         code, error = FailureCode.CRASHED, entry.explained(crash_message(crashes))
     serves = entry.phase in (Phase.READY, Phase.DRAINING)
     return Serving(key, entry.phase, address_of(key) if serves else "", code, error, entry.report)
+
+
+def reason_of(error: Exception) -> str:
+    """Why a process could not be started, for who has to do something about it."""
+    match error:
+        case OSError(errno=number) if number in OUT_OF_DESCRIPTORS:
+            return f"{error.strerror}: {MORE_DESCRIPTORS}"
+        case OSError():
+            return error.strerror or str(error)
+        case EOFError():
+            return "the process that forks it has ended, and another one is begun"
+        case ValueError():
+            return str(error)
+        case _:
+            return repr(error)
+
+
+def ending_of(exit_code: int | None) -> str:
+    """How the first front-end ended that said nothing of it, as a program does that ends the process that runs it."""
+    return "" if exit_code in (None, _UNKNOWN) else f"its first front-end {ending(exit_code)}"

@@ -9,7 +9,6 @@ from typing import Final
 import structlog
 
 from services.common.clock import Clock
-from services.common.descriptors import MORE_DESCRIPTORS, OUT_OF_DESCRIPTORS
 from services.worker.artifacts.folders import Folders
 from services.worker.credentials import read_credentials
 from services.worker.domain import Context, FailureCode, LoadError, LoadReport, ServingKey, WantedVersion
@@ -17,7 +16,7 @@ from services.worker.pipes import messages
 from services.worker.process_config import ChildConfig
 from services.worker.settings import WorkerSettings
 from services.worker.supervisor.cores import share
-from services.worker.supervisor.entries import Entry
+from services.worker.supervisor.entries import Entry, ending_of, reason_of
 from services.worker.supervisor.meters import Meters
 from services.worker.supervisor.plan import Phase
 from services.worker.supervisor.ports import Ports
@@ -182,7 +181,7 @@ class Lives:
             self._remove(key, entry)
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, the version must not hang unsaid
-            self._postpone(key, entry, f"its process cannot be started: {_reason(error)}")
+            self._postpone(key, entry, f"its process cannot be started: {reason_of(error)}")
             return
         entry.process = process
         if entry.phase is Phase.DRAINING:
@@ -241,8 +240,8 @@ class Lives:
             entry.phase = Phase.CRASHED
             self.meters.crashed(key)
             entry.crashes = (*entry.crashes, self._clock.monotonic())[-10:]
-            entry.last_words = last_words
-            self._log.error("process crashed", serving=str(key), exit_code=exit_code, reason=last_words)
+            entry.last_words = last_words or ending_of(exit_code)
+            self._log.error("process crashed", serving=str(key), exit_code=exit_code, reason=entry.last_words)
             self._changed()
 
     def _fail(
@@ -279,18 +278,3 @@ class Lives:
             del self.entries[key]
         if not any((other.model, other.version) == (key.model, key.version) for other in self.entries):
             self._folders.forget(key.model, key.version)
-
-
-def _reason(error: Exception) -> str:
-    """Why a process could not be started, for who has to do something about it."""
-    match error:
-        case OSError(errno=number) if number in OUT_OF_DESCRIPTORS:
-            return f"{error.strerror}: {MORE_DESCRIPTORS}"
-        case OSError():
-            return error.strerror or str(error)
-        case EOFError():
-            return "the process that forks it has ended, and another one is begun"
-        case ValueError():
-            return str(error)
-        case _:
-            return repr(error)

@@ -25,27 +25,40 @@ class Followers:
         links: to each.
         label: counts the labels that they were sent, for a label counts once whichever of them it reached.
         on_lost: called with the reason when one has ended untold.
+        how: says how the so manieth has ended, as the end of a sentence.
     """
 
-    def __init__(self, links: Sequence[Link], label: CountLabels, on_lost: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        links: Sequence[Link],
+        label: CountLabels,
+        on_lost: Callable[[str], object],
+        how: Callable[[int], str] = lambda _: "has ended",
+    ) -> None:
         self._links = links
         self._label = label
         self._on_lost = on_lost
+        self._how = how
         self._serving = [asyncio.Event() for _ in links]
         self._ending = False
         loop = asyncio.get_running_loop()
         self._hearing = [
-            loop.create_task(self._hear(link, serving)) for link, serving in zip(links, self._serving, strict=True)
+            loop.create_task(self._hear(number, link, serving))
+            for number, (link, serving) in enumerate(zip(links, self._serving, strict=True))
         ]
         for task in self._hearing:
             task.add_done_callback(self._heard)
 
     @classmethod
     async def open(
-        cls, pipes: Sequence[socket.socket], label: CountLabels, on_lost: Callable[[str], object]
+        cls,
+        pipes: Sequence[socket.socket],
+        label: CountLabels,
+        on_lost: Callable[[str], object],
+        how: Callable[[int], str] = lambda _: "has ended",
     ) -> "Followers":
         """Speaks with the processes at the other ends of `pipes`."""
-        return cls([await Link.open(pipe) for pipe in pipes], label, on_lost)
+        return cls([await Link.open(pipe) for pipe in pipes], label, on_lost, how)
 
     async def start(self, order: messages.Serve, light: bytes) -> None:
         """Lets them serve, and waits until they do."""
@@ -84,17 +97,17 @@ class Followers:
             async with asyncio.timeout(limit_seconds + _MARGIN_SECONDS):
                 await self.drain(messages.Drain(0.0, 0.0))
 
-    async def _hear(self, link: Link, serving: asyncio.Event) -> None:
+    async def _hear(self, number: int, link: Link, serving: asyncio.Event) -> None:
         async for message, binary in link.reports():
             match message:
                 case messages.Serving():
                     serving.set()
-                case messages.Labels(number):
-                    await self._answer(link, number, predict_pb2.FeedbackRequest.FromString(binary))
+                case messages.Labels(asked):
+                    await self._answer(link, asked, predict_pb2.FeedbackRequest.FromString(binary))
                 case messages.Crashing(text):
                     self._on_lost(text)
         if not self._ending:
-            self._on_lost("one of its front-ends has ended")
+            self._on_lost(f"one of its front-ends {self._how(number)}")
 
     async def _answer(self, link: Link, number: int, request: predict_pb2.FeedbackRequest) -> None:
         answer = (await self._label(request)).SerializeToString()

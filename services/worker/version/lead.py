@@ -94,7 +94,9 @@ class Lead:
         if self._told is None:
             return
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._ended.set)
-        self._followers = await Followers.open([fork.pipe for fork in self._forks], self._label, self._crash)
+        self._followers = await Followers.open(
+            [fork.pipe for fork in self._forks], self._label, self._crash, lambda number: self._forks[number].end()
+        )
         await self._followers.start(messages.Serve(ready.report.precision, ready.bounds, self._told), self._light)
         self._front_end = FrontEnd(
             self._config,

@@ -144,7 +144,8 @@ async def test_a_caller_that_gives_up_its_label_harms_nobody(
     [
         ("engine", signal.SIGKILL, "the process that runs its model was ended by SIGKILL"),
         ("engine", signal.SIGSEGV, "the process that runs its model was ended by SIGSEGV"),
-        ("front-end", signal.SIGKILL, "one of its front-ends has ended"),
+        ("front-end", signal.SIGKILL, "one of its front-ends was ended by SIGKILL"),
+        ("first", signal.SIGSEGV, "the last time its first front-end was ended by SIGSEGV"),
     ],
 )
 async def test_front_ends_live_and_die_together_and_the_reason_is_told(
@@ -164,7 +165,7 @@ async def test_front_ends_live_and_die_together_and_the_reason_is_told(
     for _ in range(2):
         await until(lambda: registry.state("scores", "v1") == "READY", 60)
         engine, followers = processes_of(app)
-        os.kill(engine.pid if role == "engine" else followers[0].pid, number)
+        os.kill({"engine": engine.pid, "front-end": followers[0].pid, "first": engine.ppid()}[role], number)
         await until(lambda: registry.state("scores", "v1") != "READY", 60)
         await until(partial(have_ended, (engine, *followers)))
     await until(lambda: registry.state("scores", "v1") == "FAILED", 60)
