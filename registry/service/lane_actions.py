@@ -16,6 +16,7 @@ from registry.service.each import Rounds
 from registry.service.lanes import OpenLane, commit_lane, find_lane, open_lane
 from registry.service.models import LaneView, lane_view
 from registry.service.requests import Mutations
+from registry.service.segment_rules import check_unwatched
 from registry.service.versions import VersionView, require_version
 from services.common.clock import Clock, recordable
 from services.common.errors import AbortedError, NotFoundError
@@ -127,13 +128,15 @@ class LaneService:
         Raises:
             NotFoundError: MODEL_NOT_FOUND, LANE_NOT_FOUND, VERSION_NOT_FOUND.
             AbortedError: ETAG_STALE, MONITOR_DISARMED, SEQUENCE_STALE.
-            FailedPreconditionError: TRANSITION_ILLEGAL, ROLLOUT_LIVE, NOT_READY_ENOUGH.
+            FailedPreconditionError: TRANSITION_ILLEGAL, ROLLOUT_LIVE, NOT_READY_ENOUGH, SEGMENT_WATCHED.
         """
         model_id, segment = lane
 
         def act(tx: Transaction, now: float) -> bytes:
             found = require_lane(tx, model_id, segment, etag)
             monitor = tx.monitors.find(model_id, segment)
+            if not found.stable_version:
+                check_unwatched(tx, model_id, segment)
             if look:
                 check_armed(monitor or Monitor(model_id, segment), look)
             version = wanted.version or found.previous_version

@@ -78,7 +78,7 @@ class RolloutService:
             InvalidArgumentError: what `check` raises.
             NotFoundError: MODEL_NOT_FOUND, VERSION_NOT_FOUND, LANE_NOT_FOUND.
             AbortedError: ETAG_STALE.
-            FailedPreconditionError: TRANSITION_ILLEGAL, SIGNATURE_INCOMPATIBLE.
+            FailedPreconditionError: TRANSITION_ILLEGAL, SIGNATURE_INCOMPATIBLE, SEGMENT_ELSEWHERE, SEGMENT_WATCHED.
         """
         model_id, version_id, segment = name
 

@@ -34,6 +34,9 @@ def begin_with_default(tx: Transaction, opened: OpenLane) -> None:
     """Gives a segment's lane without a stable version the default lane's, which its callers have had so far.
 
     Otherwise the first version that is published or tested there would have all of them at once, untested.
+
+    Raises:
+        FailedPreconditionError: NO_STABLE_VERSION, SEGMENT_WATCHED.
     """
     aggregate = opened.aggregate
     model, segment = aggregate.lane.model, aggregate.lane.segment
@@ -50,6 +53,7 @@ def begin_with_default(tx: Transaction, opened: OpenLane) -> None:
             "another one to begin with",
             version=stable,
         )
+    check_unwatched(tx, model, segment)
     aggregate.states.update(known)
     reason = f"Segment {segment} begins with {stable}, which its requests have had so far."
     aggregate.settle_in(stable, reason, seen=default.stable_seen, handover=carried_on(tx, default, segment))

@@ -69,8 +69,7 @@ class SegmentService:
                 return encode(lane_view(tx, lane))
             if version and not force:
                 _check_serves(tx, named)
-            if lane is None:
-                check_unwatched(tx, model_id, segment)
+            check_unwatched(tx, model_id, segment)
             opened = open_or_make_lane(tx, model_id, segment, now=now, actor=key.principal, version=wanted)
             reason_given = reason or f"Segment {segment} has {wanted} as a stable version of its own."
             carrier = ("", 0) if default is None else carried_on(tx, default, segment)

@@ -184,6 +184,7 @@ def _publish(tx: Transaction, wanted: Publication, actor: str, now: float) -> Pu
                 f"{version.version} is the lane's first version and stable at once, with no rollout that could "
                 "wait for a person; publish it without asking for an approval, or without a rollout",
             )
+        check_unwatched(tx, wanted.model, wanted.segment)
         aggregate.establish(version.version)
         note = f"{version.version} is the lane's first version and stable at once."
     else:
