@@ -168,8 +168,11 @@ class SqlLanes:
                 found.setdefault(row.segment, {})[row.version] = state_of(row)
         return found
 
-    def latest_states(self, models: Iterable[str], limit: int) -> dict[tuple[str, str], list[VersionInLane]]:
-        """The states of each lane's versions, newest version first; of more than `limit`, those that changed last."""
+    def latest_states(
+        self, models: Iterable[str], limit: int, segment: str | None = None
+    ) -> dict[tuple[str, str], list[VersionInLane]]:
+        """The states of each lane's versions, or of one segment's lanes alone, by (model, segment), newest version
+        first; of more than `limit`, those that changed last."""
         # For each lane by itself: to number the versions of all lanes is to read all of them.
         latest = (
             select(lane_versions.c.version, lane_versions.c.state, lane_versions.c.since)
@@ -190,6 +193,8 @@ class SqlLanes:
             .where(lanes.c.model.in_(tuple(models)), lanes.c.removed == false())
             .order_by(lanes.c.model, lanes.c.segment, number.desc())
         )
+        if segment is not None:
+            query = query.where(lanes.c.segment == segment)
         found: dict[tuple[str, str], list[VersionInLane]] = {}
         for row in self._session.execute(query):
             found.setdefault((row.model, row.segment), []).append(state_of(row))

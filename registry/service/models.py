@@ -160,7 +160,7 @@ def check_model_seen(tx: Transaction, model: Model, etag: str) -> None:
 
 def lane_view(tx: Transaction, lane: Lane) -> LaneView:
     """A lane as it is answered."""
-    states = tx.lanes.latest_states([lane.model], STATES_SHOWN)
+    states = tx.lanes.latest_states([lane.model], STATES_SHOWN, lane.segment)
     return LaneView(lane, tuple(states.get((lane.model, lane.segment), ())))
 
 

@@ -1,7 +1,9 @@
-"""A model of many segments: a Worker's report is of all of its lanes."""
+"""A model of many segments: a Worker's report is of all of its lanes, and what is done to one is of that one."""
 
 import threading
+from typing import Any
 
+from google.protobuf.duration_pb2 import Duration
 from sqlalchemy import event
 
 from crossfade.registry.v1 import service_pb2
@@ -48,3 +50,36 @@ async def test_what_a_report_asks_of_the_database_does_not_grow_with_the_lanes(s
     lanes = await registry.routes()
     assert [lane.segment for lane in lanes] == ["", *"abcdefghijk"]
     assert {arm.endpoints[0].instance_id for lane in lanes for arm in lane.arms} == {worker.instance_id}
+
+
+async def test_what_a_change_of_one_lane_reads_does_not_grow_with_the_others(start: Start) -> None:
+    registry = await start(sweep_seconds=60)
+    await registry.create()
+    await registry.publish()
+    await registry.publish(without_rollout=True)
+    read = 0
+
+    def note(connection: object, cursor: Any, *rest: object) -> None:
+        nonlocal read
+        if threading.current_thread().name.startswith("registry"):
+            read += cursor.rowcount
+
+    event.listen(registry.app._engine, "after_cursor_execute", note)
+
+    async def rows() -> int:
+        """As many as a version takes that is loaded for a while and let go again, of the default lane."""
+        nonlocal read
+        lane = (await registry.model()).lanes[0]
+        read = 0
+        for seconds in (60, 0):
+            request = service_pb2.LoadVersionRequest(
+                name="models/m/versions/v2", ttl=Duration(seconds=seconds), etag=lane.etag, request_id=new_id()
+            )
+            lane = await registry.stub.LoadVersion(request)
+            assert [one.version for one in lane.versions] == ["v2", "v1"]
+        return read
+
+    await give_lanes(registry, "a")
+    few = await rows()
+    await give_lanes(registry, *"bcdefghijk")
+    assert await rows() == few
