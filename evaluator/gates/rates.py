@@ -8,6 +8,7 @@ from typing import NamedTuple
 from evaluator.gates.few import NOBODY, gathered
 from evaluator.gates.judging import Judging
 from evaluator.gates.lines import limit_rate, line, safe_limit
+from evaluator.gates.recent_looks import NO_LOOKS, RecentLooks
 from evaluator.gates.step_counts import NO_COUNTS, StepCounts
 from evaluator.statistics import rates
 from evaluator.statistics.bets import Margin, smoothed, smoothed_rate
@@ -41,6 +42,7 @@ class RateGate:
         seen_class: labelled rows of the gate's class among those that `harm` took, of the test and of the stable arm.
         step_class: likewise among those that `safe` took since the step's start.
         step: what both arms had since the step's start: what `safe` has taken, and what was kept back.
+        recent: the latest of its looks one by one, where it is judged by each look's attempts.
         kept_back: requests of those that Routers' breakers kept from the test version, and how many would have failed.
         alone: what windows without one of the arms have counted, which waits for the other arm's.
         drawn: whether the lines of its tests are what the policy asks for. F1 is no rate, and its margins become those
@@ -59,6 +61,7 @@ class RateGate:
     seen_class: OfArms = (0, 0)
     step_class: OfArms = (0, 0)
     step: StepCounts = NO_COUNTS
+    recent: RecentLooks = NO_LOOKS
     kept_back: tuple[int, int] = (0, 0)
     alone: RateRow = NOBODY
 
@@ -101,7 +104,8 @@ class RateGate:
         gate, windows = self.draw(), RateWindows.of(rows)
 
         def after(harm: RateTest, safe: RateTest) -> RateGate:
-            return _shown(_harmed(gate, harm, windows), safe, GateRows(rows, in_sum=in_sum))
+            judged = _shown(_harmed(gate, harm, windows), safe, GateRows(rows, in_sum=in_sum))
+            return replace(judged, recent=gate.recent.plus(rows))
 
         return Judging(Judged(gate.harm, windows, gate.effect), Judged(gate.safe, windows, gate.effect), after)
 
@@ -123,7 +127,7 @@ class RateGate:
     def restart(self) -> "RateGate":
         """The gate with fresh evidence of non-inferiority."""
         fresh = replace(self, safe=rates.restart(self.safe), step_n=0, step_class=(0, 0), step=NO_COUNTS)
-        return replace(fresh, kept_back=(0, 0), alone=NOBODY)
+        return replace(fresh, kept_back=(0, 0), alone=NOBODY, recent=NO_LOOKS)
 
     def freeze(self, alpha: float, power: float, share: float) -> "RateGate":
         """The gate with `needs`, once stable's past says what it takes; it never changes afterwards."""

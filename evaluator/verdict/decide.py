@@ -12,22 +12,30 @@ from dataclasses import replace
 from evaluator.evidence.state import State
 from evaluator.gates.distributions import DistributionGate
 from evaluator.gates.opening import agreeing_looks
-from evaluator.statistics.process import SUSPICION, log_threshold
+from evaluator.statistics.process import log_threshold
 from evaluator.verdict import sentences, unlike_inputs
 from evaluator.verdict.decision import Action, Circumstances, Decision, Phase
-from evaluator.verdict.period_end import end_of_period, gates_near_margin, needs_of, renewed, unsafe_gates
+from evaluator.verdict.period_end import (
+    BEYOND,
+    end_of_period,
+    gates_near_margin,
+    needs_of,
+    renewed,
+    unsafe_gates,
+)
 from evaluator.verdict.readiness import PATIENCE, control_missing, find_failure, is_ready, obstacle
 from evaluator.verdict.reports import DriftReport, GateReport, Verdict, report_gates, report_inputs
+from evaluator.verdict.suspicion import suspected, worse_lately
 from evaluator.verdict.unshown import unshown
 from evaluator.verdict.waits import unlike_labels, unlike_processes, without_pairs
-from services.common.policy.metrics import MetricKind, shown_in
+from services.common.policy.metrics import MetricKind
 from services.common.policy.records import Step
 
-_TAILS, _BY_CLASS, _WATCHED, _RENEWED, _BY_ARM, _TESTED, _BY_PAIR = 1, 2, 3, 4, 5, 6, 7
+_TAILS, _BY_CLASS, _WATCHED, _RENEWED, _BY_ARM, _TESTED, _UNSEEN = 1, 2, 3, 4, 5, 6, 7
 """The first rules by which the slowest batches, and labels of a gate's class, were asked for, by which a clock that was
 set made no wait any longer, by which the last step asks for what shows a harm in it, and for none in sum, and by which
 labels have to reach both arms alike, by which the last period's end tests the sums once, and by which nearly all rows
-that a SHADOW step mirrors have to have a pair."""
+that a SHADOW step mirrors have to have a pair and no promotion comes while the latest looks speak against it."""
 
 
 def decide(state: State, at: Circumstances) -> Decision:
@@ -41,7 +49,7 @@ def decide(state: State, at: Circumstances) -> Decision:
         control_missing=alone,
         by_class=at.rules >= _BY_CLASS,
         by_arm=at.rules >= _BY_ARM,
-        by_pair=at.rules >= _BY_PAIR,
+        by_pair=at.rules >= _UNSEEN,
     )
     drift = report_inputs(state)
     if found is None and at.phase is Phase.WAITING:
@@ -145,7 +153,7 @@ def _forward(state: State, at: Circumstances, gates: Sequence[GateReport]) -> De
         if state.terms.superior:
             # No violation is no victory: what an A/B test is held for must be shown.
             return end_of_period(state, _without_winner(state, at, gates), "NO_WINNER")
-        return _period_over(state, at, required)
+        return _period_over(state, at, gates, required)
     return Decision(Action.NONE, Verdict.CONTINUE, sentences.waits(open_gates))
 
 
@@ -159,7 +167,8 @@ def _passed(state: State, at: Circumstances, gates: Sequence[GateReport], requir
     if unsafe and _is_last(state):
         return end_of_period(state, sentences.unsafe(state, unsafe), "NOT_SAFE")
     if watched >= step.min_duration:
-        return _go_on(state, at, sentences.safe(state, required), "SUPERIOR" if state.terms.superior else "SAFE")
+        code = "SUPERIOR" if state.terms.superior else "SAFE"
+        return _go_on(state, at, gates, sentences.safe(state, required), code)
     return Decision(Action.NONE, Verdict.PASS, sentences.shortest_time(state, step.min_duration - watched))
 
 
@@ -188,7 +197,7 @@ def _lacks_in_last(state: State, at: Circumstances, names: Container[str]) -> st
     for gate in (gate for gate in state.gates if gate.gate.name in names):
         if at.rules >= _BY_CLASS and (lacks := unshown(state, gate)):
             return f"{gate.gate.name} lacks {lacks}"
-        if at.rules >= _BY_PAIR and (hidden := without_pairs(state, gate.gate)):
+        if at.rules >= _UNSEEN and (hidden := without_pairs(state, gate.gate)):
             return hidden
     return ""
 
@@ -205,29 +214,15 @@ def _by_control(report: GateReport) -> bool:
 
 def _doubt(state: State, gates: Sequence[GateReport]) -> str:
     """Why a version that has passed does not go on yet, as a sentence; empty: nothing speaks against it."""
-    suspected, same = _suspected(state, gates), state.same_inputs
-    if suspected is not None:
-        return sentences.suspected(state, suspected)
+    found, same = suspected(state, gates), state.same_inputs
+    if found is not None:
+        return found.waits
     return unlike_inputs.suspected(state.terms, same) if same is not None and same.suspected else ""
 
 
-def _suspected(state: State, gates: Sequence[GateReport]) -> GateReport | None:
-    """The gate that one look more or two may roll back by; None: there is none.
-
-    Three looks have to agree on harm, and two may be enough to show that all else is safe.
-    """
-    standing = {gate.gate.name: gate.harm.log_e for gate in state.gates}
-    found = [
-        report
-        for report in gates
-        if report.verdict is not Verdict.NONE
-        and shown_in(report.metric, shadow=state.shadowed)
-        and standing[report.gate] >= report.harm.bar * SUSPICION > 0
-    ]
-    return max(found, key=lambda report: standing[report.gate] / report.harm.bar, default=None)
-
-
-def _period_over(state: State, at: Circumstances, required: Sequence[GateReport]) -> Decision:
+def _period_over(
+    state: State, at: Circumstances, gates: Sequence[GateReport], required: Sequence[GateReport]
+) -> Decision:
     """No violation in the whole period: that counts where a harm would have shown."""
     # What earlier steps have seen does not count: traffic may have stopped since, or labels.
     judges = renewed(state) if at.rules >= _RENEWED and _is_last(state) else state.gates
@@ -240,8 +235,8 @@ def _period_over(state: State, at: Circumstances, required: Sequence[GateReport]
     # Where only labels decide, copies show nothing but that they do no harm.
     mirrored = state.shadowed and not required and state.copies.rows > 0
     names = {report.gate for report in required}
-    gates = (gate.gate for gate in state.gates if gate.gate.name in names)
-    agreeing = max((agreeing_looks(gate, state.terms, state.step) for gate in gates), default=0)
+    asked = (gate.gate for gate in state.gates if gate.gate.name in names)
+    agreeing = max((agreeing_looks(gate, state.terms, state.step) for gate in asked), default=0)
     # What so few looks cannot find they have not found.
     if at.rules >= _TAILS and not thin and state.judged < agreeing:
         return end_of_period(state, sentences.too_few_looks(state, agreeing))
@@ -250,11 +245,29 @@ def _period_over(state: State, at: Circumstances, required: Sequence[GateReport]
     if at.rules >= _TESTED and _is_last(state) and not thin and (near := gates_near_margin(state, required)):
         return end_of_period(state, sentences.near_margin(state, near))
     if mirrored or (required and not thin):
-        return _go_on(state, at, sentences.no_violation(state, required, shown=_is_last(state)), "NO_VIOLATION")
+        reason = sentences.no_violation(state, required, shown=_is_last(state))
+        return _go_on(state, at, gates, reason, "NO_VIOLATION")
     return end_of_period(state, sentences.too_little(state, thin, seen, needs))
 
 
-def _go_on(state: State, at: Circumstances, reason: str, code: str) -> Decision:
+def _late_harm(state: State, at: Circumstances, gates: Sequence[GateReport]) -> Decision | None:
+    """What follows where a version that may be promoted may have begun to do harm; None: nothing says so.
+
+    What the last minutes were like shows soon after; one that still looks like it by then is not promoted. By key looks
+    are far apart, and what has passed one is held against all counts since.
+    """
+    doubt = None if state.terms.sticky else suspected(state, gates) or worse_lately(state, gates)
+    if doubt is None:
+        return None
+    # Who waits for a person's word is looked at often enough to be held up by chance some time.
+    if at.approval_missing or at.elapsed - state.unlooked < _step(state).period * (1.0 + BEYOND):
+        return Decision(Action.NONE, Verdict.CONTINUE, doubt.waits)
+    return end_of_period(state, f"the period ended, and {doubt.reason}", "NOT_SAFE")
+
+
+def _go_on(state: State, at: Circumstances, gates: Sequence[GateReport], reason: str, code: str) -> Decision:
+    if at.rules >= _UNSEEN and _is_last(state) and (late := _late_harm(state, at, gates)) is not None:
+        return late
     if _is_last(state) and state.shadowed:
         # What no caller has had cannot be promoted: its labels are unknown.
         reason = sentences.shadow_passed(state, reason)

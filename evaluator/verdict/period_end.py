@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 from evaluator.evidence.state import State
 from evaluator.gates.balance import BalanceGate
@@ -12,6 +13,9 @@ from evaluator.gates.rates import RateGate
 from evaluator.verdict.decision import Action, Decision
 from evaluator.verdict.reports import GateReport, Verdict
 from services.common.policy.records import PeriodEnd
+
+BEYOND: Final = 1.0 / 12.0
+"""Part of a period for which, when it has ended, a version is waited for that may have begun to do harm."""
 
 
 def unsafe_gates(state: State, required: Sequence[GateReport]) -> list[GateReport]:

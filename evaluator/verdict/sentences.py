@@ -10,6 +10,7 @@ from evaluator.gates.cohorts import CohortGate
 from evaluator.gates.each_class import EachClassGate
 from evaluator.gates.opening import GateState
 from evaluator.gates.rates import RateGate
+from evaluator.gates.step_counts import StepCounts
 from evaluator.verdict.comparisons import allowed, compared
 from evaluator.verdict.reports import DriftReport, GateReport, Verdict
 from services.common.policy.metrics import MetricKind
@@ -171,9 +172,16 @@ def drifted(state: State, drift: DriftReport) -> str:
 
 def suspected(state: State, report: GateReport) -> str:
     """Why a version that has passed does not go on."""
+    return f"{state.terms.test} has passed, but may be doing harm: {compared(state, report)}"
+
+
+def worse_lately(state: State, report: GateReport, seen: StepCounts) -> str:
+    """Why a version that has passed does not go on; `seen`: both arms in its latest looks."""
+    test, stable = state.terms.test, state.terms.stable
+    bad = "failed" if report.metric is MetricKind.ERRORS else "were bad"
     return (
-        f"{state.terms.test} has passed, but may be doing harm: {compared(state, report)}; "
-        f"it waits until {report.gate} has decided"
+        f"{test} has passed, but is worse lately: of its latest {words.many(seen.n_test, _noun(report))} "
+        f"{words.percent(seen.x_test / seen.n_test)} {bad}, and of {stable}'s {words.percent(seen.stable_rate)}"
     )
 
 
