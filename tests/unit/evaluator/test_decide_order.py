@@ -81,21 +81,27 @@ def test_too_little_evidence_ends_a_rollout_when_its_period_is_over(young: State
         # One look may bring a third of what is needed, and another two may follow.
         (0.34, 10.0, Action.NONE),
         (0.32, 10.0, Action.PROMOTE),
-        # By the end of the period they would have.
-        (0.34, 59.9, Action.NONE),
-        (0.34, 60.0, Action.PROMOTE),
+        # They may follow soon after the period, too; what stands for longer is too much to be promoted.
+        (0.34, 64.9, Action.NONE),
+        (0.34, 65.0, Action.CANCEL),
+        (0.32, 65.0, Action.PROMOTE),
     ],
 )
-def test_harm_that_a_look_or_two_may_show_is_waited_for_until_the_period_is_over(
+def test_harm_that_a_look_or_two_may_show_is_waited_for_until_a_while_after_the_period(
     safe: State, part: float, elapsed: float, action: Action
 ) -> None:
     gate = safe.gates[0]
     assert isinstance(gate, RateGate)
     standing = frozen(part * log_threshold(safe.terms.policy.gate_alpha(gate.gate)))
     harm = replace(gate.harm, process=replace(gate.harm.process, log_e=standing, max_log_e=standing))
-    decision = decide(replace(safe, gates=(replace(gate, harm=harm), *safe.gates[1:])), at(elapsed))
+    suspicious = replace(safe, gates=(replace(gate, harm=harm), *safe.gates[1:]))
+    decision = decide(suspicious, at(elapsed))
     assert decision.action is action
-    assert ("may be doing harm" in decision.reason) is (action is Action.NONE)
+    assert ("may be doing harm" in decision.reason) is (action is not Action.PROMOTE)
+    if action is Action.CANCEL:
+        assert decision.code == "NOT_SAFE"
+        # What an older release concluded is replayed as it was.
+        assert decide(suspicious, replace(at(elapsed), rules=6)).action is Action.PROMOTE
 
 
 def test_what_rests_on_no_evidence_holds_nothing() -> None:
