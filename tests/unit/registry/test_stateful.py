@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -299,5 +300,6 @@ class LaneMachine(RuleBasedStateMachine):
         assert told.removed is self.lane.removed
 
 
-TestLane = LaneMachine.TestCase
+# Twenty seconds of computing, of which a busy machine makes minutes.
+TestLane = pytest.mark.timeout(400)(LaneMachine.TestCase)
 TestLane.settings = settings(max_examples=300, stateful_step_count=50, derandomize=True)
