@@ -69,12 +69,15 @@ async def test_a_version_is_tried_by_pinned_calls_then_promoted_and_undone_witho
     assert len(load.versions) == calls
     # What was found bad is let go, and no pin reaches it any more.
     await until_async(lambda: _is_gone(house), seconds=30)
-    with pytest.raises(PredictError, match="v2 is FAILED in this lane, and no request may reach it"):
-        await house.client.predict(MODEL, rows(1), version="v2")
 
 
 async def _is_gone(house: House) -> bool:
-    return not await pinned(house, "v2")
+    try:
+        await house.client.predict(MODEL, rows(1), version="v2")
+    except PredictError as error:
+        # One that was only late on a busy machine is there yet.
+        return "v2 is FAILED in this lane, and no request may reach it" in str(error)
+    return False
 
 
 @pytest.mark.timeout(240)
@@ -126,4 +129,4 @@ async def test_a_segment_has_its_own_version_and_its_promotion_waits_for_a_perso
 
 
 async def _answers(house: House, version: str, segment: str) -> bool:
-    return (await house.client.predict(MODEL, rows(1), segment=segment, timeout=2.0)).version == version
+    return (await house.client.predict(MODEL, rows(1), segment=segment)).version == version
