@@ -60,14 +60,14 @@ class SegmentService:
 
         def act(tx: Transaction, now: float) -> bytes:
             check_model_seen(tx, require_model(tx, model_id), etag)
-            default = None if version else _default(tx, model_id)
+            default = _begins_with(tx, model_id, version)
             wanted = version if default is None else default.stable_version
             named = require_version(tx, model_id, wanted)
             lane = tx.lanes.lane(model_id, segment)
             if lane is not None and lane.stable_version:
                 _check_same(lane, wanted, version)
                 return encode(lane_view(tx, lane))
-            if version and not force:
+            if default is None and not force:
                 _check_serves(tx, named)
             check_unwatched(tx, model_id, segment)
             opened = open_or_make_lane(tx, model_id, segment, now=now, actor=key.principal, version=wanted)
@@ -126,9 +126,17 @@ class SegmentService:
         return self._mutations.run(key, act, deadline=deadline)
 
 
-def _default(tx: Transaction, model: str) -> Lane:
+def _begins_with(tx: Transaction, model: str, version: str) -> Lane | None:
+    """The default lane, if the segment's is to have its stable version; None: it is to have another one.
+
+    Raises:
+        FailedPreconditionError: NO_STABLE_VERSION.
+    """
     lane = tx.lanes.lane(model, "")
-    if lane is None or not lane.stable_version:
+    stable = "" if lane is None else lane.stable_version
+    if version not in ("", stable):
+        return None
+    if not stable:
         raise FailedPreconditionError(
             "NO_STABLE_VERSION", f"{model} has no stable version that the segment could begin with; name a version"
         )
@@ -139,8 +147,6 @@ def _check_serves(tx: Transaction, version: Version) -> None:
     """Refuses a version that the segment's callers, who had the default lane's so far, would not be served by."""
     default = tx.lanes.lane(version.model, "")
     stable = "" if default is None else default.stable_version
-    if version.version == stable:
-        return
     if not ready_workers(tx.fleet.placements_of(version.model, (version.version,)), version.version):
         raise FailedPreconditionError(
             "NOT_READY_ENOUGH",

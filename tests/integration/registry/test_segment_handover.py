@@ -13,9 +13,9 @@ async def arms(registry: Registry, segment: str) -> list[tuple[str, int]]:
     return [(arm.version, len(arm.endpoints)) for lane in lanes for arm in lane.arms]
 
 
-@pytest.mark.parametrize("published", [False, True])
+@pytest.mark.parametrize("made", ["by a publication", "by itself", "by the version's name"])
 async def test_whoever_carries_the_default_lanes_callers_carries_them_on_in_a_lane_of_their_own(
-    registry: Registry, published: bool
+    registry: Registry, made: str
 ) -> None:
     worker = registry.worker()
     await registry.create()
@@ -31,10 +31,10 @@ async def test_whoever_carries_the_default_lanes_callers_carries_them_on_in_a_la
     undo = service_pb2.UndoLaneRequest(model="models/m", etag=lane.etag, request_id=new_id(), force=True)
     assert (await registry.stub.UndoLane(undo)).stable_version == "v1"
     assert await arms(registry, "") == [("v2", 1)]
-    if published:
+    if made == "by a publication":
         await registry.publish(segment="eu", rollout=plan(500))
     else:
-        await set_segment(registry)
+        await set_segment(registry, version="v1" if made == "by the version's name" else "")
     assert (await lane_of(registry)).stable_version == "v1"
     assert await arms(registry, "eu") == [("v2", 1)]
     await worker.ready("v1", "v2")
