@@ -1,9 +1,9 @@
 """What every version's state was, at any time."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import Column, Row, func, select, true
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from registry.database.session import Session
@@ -41,10 +41,24 @@ class SqlHistory:
         if rows:
             self._session.execute(upsert(state_history).on_conflict_do_nothing(), rows)
 
-    def segments(self, model: str) -> list[str]:
-        """Every segment that the model ever had a lane for, the default one first."""
-        query = select(lanes.c.segment).where(lanes.c.model == model).order_by(lanes.c.segment)
-        return list(self._session.execute(query).scalars())
+    def of_lanes(self, model: str, moment: Moment, limit: int) -> dict[str, list[StateChange]]:
+        """The latest changes of each lane that the model ever had, the default one's first; newest first, by segment.
+
+        By one question, since there may be a thousand; a lane that has as many as `limit` may have more.
+        """
+        asked, until = _up_to(moment)
+        latest = (
+            select(state_history)
+            .where(state_history.c.model == lanes.c.model, state_history.c.segment == lanes.c.segment, asked <= until)
+            .order_by(asked.desc(), state_history.c.sequence.desc())
+            .limit(limit)
+            .lateral("latest")
+        )
+        query = select(latest).select_from(lanes.join(latest, true())).where(lanes.c.model == model)
+        found: dict[str, list[StateChange]] = {}
+        for row in self._session.execute(query.order_by(lanes.c.segment)):
+            found.setdefault(row.segment, []).append(_change(row))
+        return {segment: _newest_first(changes) for segment, changes in found.items()}
 
     def beginning(self, model: str) -> Moment | None:
         """When a model's history began, if it is older than that; None: it is whole."""
@@ -68,22 +82,16 @@ class SqlHistory:
         version: str = "",
     ) -> list[StateChange]:
         """The latest changes up to a moment, newest first: all, those into one state, or those of one version."""
-        asked = state_history.c.revision if moment.revision else state_history.c.noted
+        asked, until = _up_to(moment)
         query = select(state_history).where(
-            state_history.c.model == model,
-            state_history.c.segment == segment,
-            asked <= (moment.revision or moment.time),
+            state_history.c.model == model, state_history.c.segment == segment, asked <= until
         )
         if state is not None:
             query = query.where(state_history.c.state == str(state))
         if version:
             query = query.where(state_history.c.version == version)
         query = query.order_by(asked.desc(), state_history.c.sequence.desc()).limit(max(limit, _LEAST_READ))
-        found = [
-            StateChange(row.sequence, row.version, VersionState(row.state), row.since)
-            for row in self._session.execute(query)
-        ]
-        return sorted(found, key=lambda one: (-one.sequence, -one.since, one.version))[:limit]
+        return _newest_first(_change(row) for row in self._session.execute(query))[:limit]
 
     def rollout(self, model: str, segment: str, testing: StateChange) -> int:
         """The number of the rollout by which a version came under test; 0: nobody knows.
@@ -108,3 +116,18 @@ class SqlHistory:
             if number is not None:
                 return int(number)
         return 0
+
+
+def _up_to(moment: Moment) -> tuple[Column[Any], float]:
+    """Which column is asked, and up to which value."""
+    if moment.revision:
+        return state_history.c.revision, moment.revision
+    return state_history.c.noted, moment.time
+
+
+def _change(row: Row[Any]) -> StateChange:
+    return StateChange(row.sequence, row.version, VersionState(row.state), row.since)
+
+
+def _newest_first(changes: Iterable[StateChange]) -> list[StateChange]:
+    return sorted(changes, key=lambda one: (-one.sequence, -one.since, one.version))

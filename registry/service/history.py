@@ -1,8 +1,9 @@
 """A model as of a past moment."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from registry.domain.history import Moment, PastLane, StateChange, states_after
@@ -16,6 +17,8 @@ from services.common.errors import OutOfRangeError
 
 _READ_CHANGES: Final = 5 * STATES_SHOWN
 """Changes of a lane that are looked through for its versions: each has a few in its life."""
+_FEW_CHANGES: Final = 20
+"""Of so many of each lane all is told without another question; most segments have fewer."""
 
 _CLOCKS_APART_SECONDS: Final = 300.0
 """A caller's "now" may be so far ahead of ours."""
@@ -72,7 +75,8 @@ def _model_at(tx: Transaction, name: str, moment: Moment, now: float) -> PastMod
             "HISTORY_UNKNOWN",
             f"model {name} was created after that moment, at {created:%Y-%m-%d %H:%M:%S} UTC; ask for a later one",
         )
-    lanes = [lane for segment in tx.history.segments(name) if (lane := _lane_at(tx, name, segment, moment))]
+    latest_changes = tx.history.of_lanes(name, moment, _FEW_CHANGES)
+    lanes = [_lane_at(tx, name, segment, moment, changes) for segment, changes in latest_changes.items()]
     if moment.revision and not lanes:
         _check_created(tx, name, moment.revision)
     return PastModel(model, lanes)
@@ -97,12 +101,15 @@ def _check_created(tx: Transaction, model: str, revision: int) -> None:
         )
 
 
-def _lane_at(tx: Transaction, model: str, segment: str, moment: Moment) -> PastLane | None:
-    changes = tx.history.latest(model, segment, moment, _READ_CHANGES)
-    if not changes:
-        return None
-    stable = _last_into(tx, model, segment, moment, VersionState.STABLE)
-    testing = _last_into(tx, model, segment, moment, VersionState.TESTING)
+def _lane_at(tx: Transaction, model: str, segment: str, moment: Moment, changes: Sequence[StateChange]) -> PastLane:
+    """A lane as it was, given its latest changes, which are all of them if they are few."""
+    ask: Callable[[VersionState], StateChange | None]
+    if len(changes) < _FEW_CHANGES:
+        ask = partial(_last_into, changes)
+    else:
+        changes = tx.history.latest(model, segment, moment, _READ_CHANGES)
+        ask = partial(_find_last_into, tx, model, segment, moment)
+    stable, testing = ask(VersionState.STABLE), ask(VersionState.TESTING)
     return PastLane(
         segment,
         "" if stable is None else stable.version,
@@ -112,8 +119,24 @@ def _lane_at(tx: Transaction, model: str, segment: str, moment: Moment) -> PastL
     )
 
 
-def _last_into(tx: Transaction, model: str, segment: str, moment: Moment, state: VersionState) -> StateChange | None:
-    """The change that brought a version into a state that one version of a lane has; None: none had it then."""
+def _last_into(changes: Sequence[StateChange], state: VersionState) -> StateChange | None:
+    """The change that brought a version into a state that one version of a lane has; None: none had it then.
+
+    Args:
+        changes: all of the lane's, newest first.
+        state: the state.
+    """
+    found = next((one for one in changes if one.state is state), None)
+    if found is None:
+        return None
+    last = next(one for one in changes if one.version == found.version)
+    return found if last is found else None
+
+
+def _find_last_into(
+    tx: Transaction, model: str, segment: str, moment: Moment, state: VersionState
+) -> StateChange | None:
+    """As `_last_into`, asked of the database for a lane with more changes than are read."""
     found = next(iter(tx.history.latest(model, segment, moment, 1, state=state)), None)
     if found is None:
         return None

@@ -83,3 +83,30 @@ async def test_what_a_change_of_one_lane_reads_does_not_grow_with_the_others(sta
     few = await rows()
     await give_lanes(registry, *"bcdefghijk")
     assert await rows() == few
+
+
+async def test_what_a_model_was_is_asked_for_all_of_its_lanes_at_once(start: Start) -> None:
+    """Of a thousand segments no answer came in time."""
+    registry = await start(sweep_seconds=60)
+    await registry.create()
+    await registry.publish()
+    asked = 0
+
+    def note(*_: object) -> None:
+        nonlocal asked
+        if threading.current_thread().name.startswith("registry"):
+            asked += 1
+
+    event.listen(registry.app._engine, "before_cursor_execute", note)
+
+    async def statements(*segments: str) -> int:
+        nonlocal asked
+        await give_lanes(registry, *segments)
+        revision = (await registry.events())[-1].revision
+        asked = 0
+        found = await registry.stub.GetModel(service_pb2.GetModelRequest(name="models/m", revision=revision))
+        assert {lane.segment for lane in found.lanes} >= {"", *segments}
+        assert {lane.stable_version for lane in found.lanes} == {"v1"}
+        return asked
+
+    assert await statements("a") == await statements(*"bcdefghijk")
