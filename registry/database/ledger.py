@@ -49,11 +49,12 @@ class SqlLedger:
                 )
         return [_event(row) for row in self._session.execute(query.limit(limit))]
 
-    def aged(self, before: float, fewest: int, limit: int) -> list[str]:
-        """Models that have at least so many events from before a moment."""
+    def aged(self, before: float, ahead: float, fewest: int, limit: int) -> list[str]:
+        """Models that have at least so many events from before a moment, or whose time is ahead of another one."""
         last = events.c.sequence == models.c.compacted_sequence + fewest
         query = select(models.c.model).join(events, (events.c.model == models.c.model) & last)
-        return list(self._session.execute(query.where(events.c.time < before).limit(limit)).scalars())
+        old = (events.c.time < before) | (events.c.time > ahead)
+        return list(self._session.execute(query.where(old).limit(limit)).scalars())
 
     def oldest(self, model: str, limit: int) -> list[Event]:
         """The oldest events of a model that are kept."""

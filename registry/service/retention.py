@@ -1,13 +1,14 @@
 """What is kept for how long: the ledger's beginning, recorded looks, answers to mutations, undelivered events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
 from typing import Final
 
 from registry.domain.lane_changes import REGISTRY_ACTOR
-from registry.domain.ledger import EventDraft
+from registry.domain.ledger import Event, EventDraft
+from registry.domain.serving import APART_SECONDS
 from registry.ports import Transaction, UnitOfWork
 from registry.service.each import for_each
 from registry.service.lanes import ModelChange, commit, require_model
@@ -124,7 +125,7 @@ class RetentionService:
 
     def _forget_events(self, before: float, deadline: float) -> None:
         aged = self._unit_of_work.run(
-            lambda tx: tx.ledger.aged(before, _FEWEST_EVENTS, _MODELS), deadline=deadline, read_only=True
+            lambda tx: tx.ledger.aged(before, self._ahead(), _FEWEST_EVENTS, _MODELS), deadline=deadline, read_only=True
         )
         for_each(
             aged,
@@ -136,7 +137,7 @@ class RetentionService:
     def _compact(self, name: str, before: float, tx: Transaction) -> None:
         """Removes the beginning of a model's ledger; the hash of its end stays, from which the chain goes on."""
         model = require_model(tx, name)
-        old = list(takewhile(lambda event: event.time < before, tx.ledger.oldest(name, _BATCH)))
+        old = _old(tx.ledger.oldest(name, _BATCH), before, self._ahead())
         if len(old) < _FEWEST_EVENTS:
             return
         first, last = old[0], old[-1]
@@ -151,5 +152,21 @@ class RetentionService:
         commit(tx, (ModelChange(changed, model, (), (event,)),), actor=REGISTRY_ACTOR, now=now)
         tx.ledger.remove(name, last.sequence)
 
+    def _ahead(self) -> float:
+        """Whose time is beyond that was written by a clock that was ahead."""
+        return max(self._clock.now(), self._machine.now()) + APART_SECONDS
+
     def _before(self, days: float) -> float:
         return min(self._clock.now(), self._machine.now()) - days * _DAY_SECONDS
+
+
+def _old(events: Iterable[Event], before: float, ahead: float) -> Sequence[Event]:
+    """Those from before a moment, of a model's oldest events.
+
+    One that a clock wrote which was years ahead would stand before all that follow it for as long. What was written
+    before an old event is no younger.
+    """
+    old = list(takewhile(lambda event: event.time < before or event.time > ahead, events))
+    while old and old[-1].time > ahead:
+        old.pop()
+    return old

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 from google.protobuf import duration_pb2
 
+from crossfade.ledger import verify
 from crossfade.registry.v1 import service_pb2
 from services.common.clock import SystemClock
 from tests.fakes.clock import ManualClock
 from tests.integration.registry.harness import Registry, Start, new_id, refused
 from tests.integration.registry.test_history import model_at
+from tests.integration.registry.test_retention import DAY, describe, forget
 from tests.integration.registry.webhook_receiver import Receiver, all_told, webhooks
 from tests.support.wait import until_async
 
@@ -125,3 +127,24 @@ async def test_what_has_not_come_yet_is_no_history(start: Start) -> None:
         early = await refused(model_at(registry, now + MINUTES))
         said = "that moment has not come yet; without one you see the present"
         assert (early.reason, early.message) == ("HISTORY_UNKNOWN", said)
+
+
+async def test_what_was_written_while_the_clock_was_years_ahead_keeps_nothing_before_it(start: Start) -> None:
+    clock = ManualClock()
+    registry = await start(clock, event_days=30.0)
+    await registry.create()
+    await describe(registry, 60)
+    clock.set(3650 * DAY)
+    await describe(registry, 2)
+    clock.set(-3650 * DAY)
+    await describe(registry, 57)
+    clock.advance(40 * DAY)
+    clock.set(3650 * DAY)
+    await describe(registry, 1)
+    clock.set(-3650 * DAY)
+    await forget(registry)
+    # What follows nothing that is old was written since.
+    assert (await registry.model()).compacted_sequence == 120
+    events = await registry.events()
+    assert [one.type for one in events] == ["MODEL_UPDATED", "EVENTS_COMPACTED"]
+    verify(await registry.model(), reversed(events))
