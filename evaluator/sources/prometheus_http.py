@@ -8,9 +8,12 @@ import asyncio
 import http.client
 import json
 import re
+import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -62,24 +65,33 @@ class PrometheusHttp:
 
     async def _in_time(self, query: str, at: int | None, timeout: float, kind: str) -> Sequence[RawSeries]:
         end = time.monotonic() + timeout
+        open_: list[http.client.HTTPConnection] = []
         try:
             # The thread keeps the bound too; this one is for a server that sends a byte at a time.
             async with asyncio.timeout(max(timeout, 0.0)):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, query, at, end, kind)
+                ask = partial(self._ask, query, at, end, kind, open_)
+                return await asyncio.get_running_loop().run_in_executor(self._threads, ask)
         except TimeoutError:
             raise PrometheusError(self._late()) from None
+        finally:
+            # It would keep the thread for as long, and there are few.
+            _hang_up(open_)
 
     async def close(self) -> None:
         """Ends the threads once their questions have ended."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _ask(self, query: str, at: int | None, end: float, kind: str) -> list[RawSeries]:
-        status, body = self._post(query, at, end)
+    def _ask(
+        self, query: str, at: int | None, end: float, kind: str, open_: list[http.client.HTTPConnection]
+    ) -> list[RawSeries]:
+        status, body = self._post(query, at, end, open_)
         if status != http.client.OK:
             raise PrometheusError(self._refusal(status, body, kind))
         return parse(body, kind)
 
-    def _post(self, query: str, at: int | None, end: float) -> tuple[int, bytes]:
+    def _post(
+        self, query: str, at: int | None, end: float, open_: list[http.client.HTTPConnection]
+    ) -> tuple[int, bytes]:
         access = self._access
         left = end - time.monotonic()
         if left <= 0:
@@ -97,6 +109,7 @@ class PrometheusHttp:
             if access.tls is None
             else http.client.HTTPSConnection(access.host, access.port, timeout=left, context=access.tls.context())
         )
+        open_.append(connection)
         try:
             connection.request("POST", f"{access.path}/api/v1/query", urlencode(form), headers)
             response = connection.getresponse()
@@ -144,6 +157,14 @@ class PrometheusHttp:
             )
         advice = "correct its query in the policy" if kind == _VECTOR and status in _UNASKABLE else "see its log"
         return f"Prometheus at {url} does not answer the question (HTTP {status}{_said(body)}): {advice}"
+
+
+def _hang_up(connections: Iterable[http.client.HTTPConnection]) -> None:
+    """Ends what a thread waits for, if it still does."""
+    for sock in [connection.sock for connection in connections]:
+        if sock is not None:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
 
 def promql(selection: Selection) -> str:

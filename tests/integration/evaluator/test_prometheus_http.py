@@ -1,9 +1,12 @@
 """A Prometheus server in trouble: every look goes on without evidence, and says what to do."""
 
+import asyncio
 import datetime as dt
+import json
 import shutil
 import ssl
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,6 +83,34 @@ async def test_a_server_that_sends_a_byte_at_a_time(server: PrometheusServer, cl
     server.pieces = 0.02
     (reason,) = await reasons(client, 0.3)
     assert "did not answer in time" in reason
+
+
+async def test_a_server_that_sends_headers_without_end_keeps_no_thread() -> None:
+    slow = True
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        without_end = slow
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        with suppress(OSError):
+            while without_end:
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        body = json.dumps({"status": "success", "data": MATRIX}).encode()
+        writer.write(b"content-length: %d\r\n\r\n%b" % (len(body), body))
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    client = PrometheusHttp(access(server.sockets[0].getsockname()[1]))
+    # More questions than there are threads.
+    for _ in range(6):
+        (reason,) = await reasons(client, 0.3)
+        assert "did not answer in time" in reason
+    slow = False
+    assert await client.query(PAGES, 5.0) == []
+    await client.close()
+    server.close()
 
 
 @pytest.mark.parametrize(
