@@ -2,7 +2,7 @@
 
 import contextlib
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -132,7 +132,10 @@ def _entries(observed: float | Sequence[Any] | Array) -> Sequence[Any] | Array:
         raise TypeError(
             f"a {type(observed).__name__} does not say which row an entry is about: give a list, row by row"
         )
-    alone = isinstance(observed, str | float | int) or getattr(observed, "ndim", 1) == 0
+    if isinstance(observed, Iterator):
+        raise TypeError(f"a {type(observed).__name__} is no list: give list(...) of it, one entry per row")
+    # Bytes would be taken for numbers; alone they are refused as any entry of bytes is.
+    alone = isinstance(observed, str | float | int | bytes | bytearray) or getattr(observed, "ndim", 1) == 0
     return [observed] if alone else observed  # type: ignore[return-value]  # a number is always alone
 
 

@@ -30,6 +30,20 @@ def test_an_entry_that_is_neither_says_what_to_write(entry: object) -> None:
         observations_of(ANSWER, ["1", entry])
 
 
+@pytest.mark.parametrize("observed", [b"yes", bytearray(b"yes")])
+@pytest.mark.parametrize("answer", [ONE_ROW, "token"])
+def test_bytes_are_no_numbers_of_several_rows(answer: Answer | str, observed: Any) -> None:
+    with pytest.raises(TypeError, match=r"^row 0: .*b'yes'.* is neither a text nor a number"):
+        observations_of(answer, observed)
+
+
+def test_entries_that_come_one_by_one_are_to_be_a_list() -> None:
+    given: list[Any] = [(label for label in ["yes", "no"]), iter(["yes"]), map(str, [1])]
+    for observed in given:
+        with pytest.raises(TypeError, match=r"^a \w+ is no list: give list\(\.\.\.\) of it, one entry per row"):
+            observations_of(ANSWER, observed)
+
+
 @pytest.mark.parametrize("observed", [{"yes", "no"}, {0: "yes", 2: "no"}])
 def test_entries_without_an_order_are_refused(observed: Any) -> None:
     with pytest.raises(TypeError, match="does not say which row an entry is about: give a list, row by row"):
