@@ -13,7 +13,7 @@ from crossfade.calling import DEFAULT_TIMEOUT, Caller, pause
 from crossfade.channels import LoopChannels
 from crossfade.codec import Array
 from crossfade.connection import TlsFiles
-from crossfade.input_types import Asked, Inputs
+from crossfade.input_types import Asked, Inputs, require_texts
 from crossfade.observing import FeedbackSummary, batches, observations_of, summarize
 from crossfade.predict.v1 import predict_pb2
 
@@ -147,6 +147,7 @@ class AsyncClient(Caller):
             TypeError: a name is no text.
             ValueError: a name is not printable ASCII.
         """
+        require_texts(model=model, version=version)
         said = self._metadata(model, "", segment, "")
         request = predict_pb2.ModelMetadataRequest(name=model, version=version)
         answer = await self._ask(self._channels.get(self._timeout).describe, request, self._timeout, said)

@@ -56,13 +56,18 @@ class Asked:
         max_parts: of a stream: so many parts at most.
 
     Raises:
-        TypeError: an array's element type is none of the protocol's, or some of its values are masked.
+        TypeError: a name is no text, an array's element type is none of the protocol's, or some of its values are
+            masked.
     """
 
     def __init__(
         self, types: InputTypes, model: str, inputs: Inputs, *, request_id: str = "", max_parts: int | None = None
     ) -> None:
         named = inputs if isinstance(inputs, Mapping) else {"input": inputs}
+        require_texts(model=model, request_id=request_id)
+        for name in named:
+            if not isinstance(name, str):
+                raise TypeError(f"input name {name!r} is no text: give arrays by the names of the model's inputs")
         self._given = {name: _unmasked(name, array) for name, array in named.items()}
         self._types = types
         self._model = model
@@ -98,6 +103,17 @@ class Asked:
             max_parts=self._max_parts,
             bf16=[name for name, (_, short) in fitted.items() if short],
         )
+
+
+def require_texts(**said: object) -> None:
+    """Refuses by its name what protobuf would refuse without one.
+
+    Raises:
+        TypeError: one is no text.
+    """
+    for name, value in said.items():
+        if not isinstance(value, str):
+            raise TypeError(f"{name} {value!r} is no text: give a str")
 
 
 def advice(reason: str, said: Mapping[str, str]) -> str:

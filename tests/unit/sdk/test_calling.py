@@ -1,5 +1,6 @@
 """What a call says beside its inputs."""
 
+import asyncio
 import math
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from crossfade import metadata
 from crossfade.calling import Caller
+from crossfade.client import AsyncClient, Client
 
 
 class Sayings(Caller):
@@ -37,6 +39,19 @@ def test_other_keys_are_refused_by_name(key: object) -> None:
 def test_a_version_is_a_text() -> None:
     with pytest.raises(TypeError, match="version 3 is no text"):
         CALLER.version(3)
+
+
+def test_the_version_whose_classes_are_asked_for_is_a_text() -> None:
+    version: Any = 3
+    with Client("localhost:8500") as client, pytest.raises(TypeError, match=r"^version 3 is no text: give a str$"):
+        client.classes("churn", version=version)
+
+    async def ask() -> None:
+        async with AsyncClient("localhost:8500") as client:
+            await client.classes("churn", version=version)
+
+    with pytest.raises(TypeError, match=r"^version 3 is no text: give a str$"):
+        asyncio.run(ask())
 
 
 @pytest.mark.parametrize("timeout", ["5", None, [5.0]])

@@ -107,3 +107,18 @@ def test_the_advice_names_the_input_and_the_type() -> None:
     assert advice("INPUT_DTYPE", FP32 | {"datatype": "BF16"}) == "send input as X.astype('float32')"
     assert advice("INPUT_DTYPE", FP32 | {"datatype": "BYTES"}) == ""
     assert advice("INPUT_SHAPE", FP32) == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"model": 5}, "model 5 is no text: give a str"),
+        ({"model": b"churn"}, "model b'churn' is no text: give a str"),
+        ({"request_id": 7}, "request_id 7 is no text: give a str"),
+        ({"inputs": {1: [[1.0]]}}, "input name 1 is no text: give arrays by the names of the model's inputs"),
+    ],
+)
+def test_a_name_that_is_no_text_is_refused_by_what_it_names(said: dict[str, Any], message: str) -> None:
+    request: dict[str, Any] = {"model": "churn", "inputs": [[1.0]], **said}
+    with pytest.raises(TypeError, match=f"^{message}$"):
+        Asked(InputTypes(), **request)
