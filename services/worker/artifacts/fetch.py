@@ -165,8 +165,10 @@ def _open(uri: str) -> contextlib.AbstractContextManager[IO[bytes]]:
     if path != uri:
         # fsspec takes the address for a path as it stands, and finds no folder whose name is written with %20 in it.
         return Path(unquote(path)).open("rb")
+    # fsspec keeps what it has opened a store with, and so credentials that have been exchanged since. Of HTTP it would
+    # keep one for each file that is ever fetched, with its connections, for by these it knows none again.
     opened: contextlib.AbstractContextManager[IO[bytes]] = fsspec.open(
-        uri, "rb", **(_of_http() if uri.startswith("http") else {})
+        uri, "rb", skip_instance_cache=True, **(_of_http() if uri.startswith("http") else {})
     )
     return opened
 
@@ -180,8 +182,7 @@ def _of_http() -> dict[str, Any]:
     trace.on_request_redirect.append(_refuse_redirect)
     timeout = ClientTimeout(total=None, sock_connect=30, sock_read=60)
     client = {"timeout": timeout, "trace_configs": [trace]}
-    # fsspec would keep one for each file that is ever fetched, with its connections: by these it knows none again.
-    return {"skip_instance_cache": True, "block_size": 0, "client_kwargs": client}
+    return {"block_size": 0, "client_kwargs": client}
 
 
 async def _refuse_redirect(_session: object, _context: object, asked: "TraceRequestRedirectParams") -> None:
