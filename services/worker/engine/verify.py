@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -26,6 +27,9 @@ from services.worker.engine.loader import load_program
 from services.worker.engine.recording import Recorder
 from services.worker.engine.timing import Timer
 from services.worker.settings import WorkerSettings
+
+_NO_ANSWERS: Final = -1.0
+"""An error as a report has it of answers that no number measures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +208,7 @@ def _try_mixed(engine: Engine, check: GoldenCheck, timer: Timer, mixed: Precisio
         error = check.error(mixed, limit)
         seconds = timer.served_seconds(rows, mixed)
     except LoadError as failure:
-        return _Trial(0.0, 0.0, f"full precision, since {failure}")
+        return _Trial(_NO_ANSWERS, 0.0, f"full precision, since {failure}")
     except torch.OutOfMemoryError:
         engine.drop(mixed)
         return _Trial(0.0, 0.0, f"full precision, since the device's memory is too small to try {mixed}")
@@ -215,7 +219,7 @@ def _try_mixed(engine: Engine, check: GoldenCheck, timer: Timer, mixed: Precisio
 
 def _said(error: float) -> float:
     """An error as a report has it: below 0 where no number says how large it is."""
-    return error if np.isfinite(error) else -1.0
+    return error if np.isfinite(error) else _NO_ANSWERS
 
 
 def _sizes(limit: int) -> Iterator[int]:

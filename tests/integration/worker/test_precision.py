@@ -5,7 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
+from crossfade.artifact import package
+from crossfade.manifest import Precision
+from services.common.clock import SystemClock
+from services.worker.engine.verify import prepare
+from services.worker.front_end.front_end import read_manifest
+from services.worker.settings import WorkerSettings
 from tests.fakes.models import expected_scores, package_scores, reference_rows, scores_of
 from tests.fakes.registry import FakeRegistry, lane
 
@@ -62,3 +70,24 @@ async def test_a_version_says_what_it_runs_in(
     serving = registry.serving("scores", "v1")
     assert serving is not None
     assert serving.load_report.precision == expected
+
+
+class Placed(nn.Module):
+    """Puts what a layer gives into numbers of full precision, which takes no others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[rows, 4] to the same."""
+        return torch.zeros_like(x).scatter(1, x.argsort(1), self.layer(x))
+
+
+def test_a_program_that_mixed_precision_makes_raise_says_that_it_was_tried(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    made = package(Placed(), example=torch.randn(8, 4), to=tmp_path / "placed").path
+    settings = WorkerSettings(precision=Precision.BF16, device="cpu", max_batch=2)
+    report = prepare(made, read_manifest(made), settings, SystemClock(), 0.0).report
+    assert (report.precision, report.mixed_error, report.mixed_seconds) == ("fp32", -1.0, 0.0)
+    assert "full precision, since the program raised" in report.precision_reason

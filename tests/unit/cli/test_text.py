@@ -221,6 +221,8 @@ def test_whether_mixed_precision_helped_is_answered_by_numbers() -> None:
     report.timed_rows = 64
     assert load_sentences(report)[1].startswith("mixed precision: a batch of 64 in 1.0 ms, in full precision 2.1 ms")
     report.mixed_seconds = 0
+    assert load_sentences(report)[1].endswith("; mixed precision gave no answers")
+    report.mixed_error = 0
     assert "mixed precision was not tried" in load_sentences(report)[1]
     report.architecture = "mlp of our-models 1.2.0"
     assert load_sentences(report)[1] == "weights for the architecture mlp of our-models 1.2.0"

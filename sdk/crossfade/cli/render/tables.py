@@ -280,7 +280,8 @@ def load_sentences(report: LoadReport) -> list[str]:
             f"{text.seconds(report.full_seconds)} ({faster}); golden outputs: {_difference(report.mixed_error)}"
         )
     else:
-        sentences.append(f"{batch} in {text.seconds(report.full_seconds)}; mixed precision was not tried")
+        tried = "gave no answers" if report.mixed_error < 0 else "was not tried"
+        sentences.append(f"{batch} in {text.seconds(report.full_seconds)}; mixed precision {tried}")
     if report.precision_reason:
         sentences.append(f"why {report.precision}: {report.precision_reason}")
     return sentences
