@@ -20,9 +20,11 @@ from evaluator.evidence.telling import told
 from evaluator.evidence.window_looks import WindowRows, judge_window, learn_window
 from evaluator.gates.cohorts import CohortGate
 from evaluator.gates.opening import GateState, guarded
+from evaluator.statistics.cohorts import CohortCounts
 from evaluator.terms import Terms
 from evaluator.window.arm_counts import ArmCounts
-from evaluator.window.arms import added
+from evaluator.window.arms import SliceKey, added
+from evaluator.window.cohort_rows import cohort_attempts
 from evaluator.window.counts import read_time
 from evaluator.window.input_rows import input_rows
 from evaluator.window.label_rows import caller_slices, late_labels, slice_counts, value_slices
@@ -47,6 +49,7 @@ def fold(state: State, look: Look) -> State:
             caller: after.floors.get(caller, Ledger()).plus(caller_slices(counted, caller), since)
             for caller in state.terms.callers
         },
+        asked=_asked(state, look, counted, now) if state.terms.sticky else state.asked,
         alike=after.alike.plus(counted, labelled.values()),
         answers=after.answers.plus(counted) if state.terms.balances else after.answers,
         labelled=after.labelled.plus(counted) if state.mixes_answers else after.labelled,
@@ -74,6 +77,17 @@ def fold(state: State, look: Look) -> State:
             )
         )
     return _learn(after, counted)
+
+
+def _asked(state: State, look: Look, counted: ArmCounts, now: float) -> dict[SliceKey, CohortCounts]:
+    """Attempts by key of the split in force, by the slice that the middle of each window was in."""
+    asked = dict(state.asked) if look.epoch == state.epoch else {}
+    if look.slice_seconds <= 0.0:
+        return asked
+    key = look.epoch, math.floor(((state.time or now) + now) / 2.0 / look.slice_seconds)
+    seen = cohort_attempts(counted, look.epoch)
+    asked[key] = asked[key].plus(seen) if key in asked else seen
+    return asked
 
 
 def fold_all(terms: Terms, looks: Iterable[Look]) -> State:
@@ -204,11 +218,13 @@ def _judge_labels(state: State, gates: Sequence[GateState], read: float) -> Stat
         lateness=state.knows_lateness and not state.loses_labels,
         answers=state.labelled,
         effect=state.alike.together,
+        asked=state.asked if state.terms.sticky else None,
     )
     gates_of = state.terms.policy.gates
     labels = take_labels(state.ledger, state.terms, known, label_gates(gates_of))
     # A number that is reported is neither right nor wrong, and none is late for being so.
-    numbers = known._replace(lateness=not state.loses_labels)
+    # By key a version may well make its users report more often.
+    numbers = known._replace(lateness=not state.loses_labels, asked=None)
     values = take_labels(state.values, state.terms, numbers, label_gates(gates_of, values=True))
     paired = take_pairs(state.paired, state.terms, known)
     floors = {

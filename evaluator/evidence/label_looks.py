@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from evaluator.evidence.answers import Answers, Apart
 from evaluator.evidence.ledger import Ledger, Length
-from evaluator.evidence.reach import ALIKE, Reach, reach
+from evaluator.evidence.reach import ALIKE, Reach, reach, reach_by_key
 from evaluator.gates.cohorts import CohortGate
 from evaluator.gates.distributions import DistributionGate
 from evaluator.gates.each_class import EachClassGate
@@ -15,6 +15,7 @@ from evaluator.gates.maturity import ANY_GAP, is_alike, is_fair, is_misled, mixe
 from evaluator.gates.opening import GateState
 from evaluator.gates.paired import PairedGate
 from evaluator.gates.rates import GateRows, RateGate, judge_harm_each, judge_safe_each
+from evaluator.statistics.cohorts import CohortCounts
 from evaluator.terms import Terms
 from evaluator.window.arms import SliceKey
 from evaluator.window.cohort_rows import cohort_labels
@@ -39,6 +40,7 @@ class Known(NamedTuple):
         answers: by predicted class, where labels are of classes.
         effect: rows of a request that may get their labels together.
         steady: `read` on the scale of what was watched.
+        asked: by key, attempts of the present split by slice.
     """
 
     begun: float
@@ -52,6 +54,7 @@ class Known(NamedTuple):
     answers: Answers = Answers()
     effect: float = 1.0
     steady: float = math.inf
+    asked: Mapping[SliceKey, CohortCounts] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,9 @@ def take_labels(ledger: Ledger, terms: Terms, known: Known, gates: Sequence[Gate
     aged, ledger = ledger.take_aged(keys) if fair else ([], ledger)
     complete = complete and not any(arms_here.flatters(gate) for gate in gates if not mixes(gate))
     taken, ledger = ledger.take_safe(in_step, maturity) if complete else ([], ledger)
+    if terms.sticky and known.asked is not None and maturity.max_coverage_gap < ANY_GAP:
+        # What it says is held against what the looks show, not against what they take: they are few.
+        arms_here = reach_by_key(ledger, in_step, known.asked)
     return Taken(past, young, aged, taken, coverage, ledger, here, by_gate, arms_here)
 
 

@@ -4,13 +4,18 @@ Requests are drawn for the arms by chance, so that nothing but what was answered
 seldomer than those of the other. If those that are lacking are of wrong answers, a worse version looks better.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
+from functools import reduce
 from typing import Final, NamedTuple
 
 from evaluator.evidence.ledger import Ledger
 from evaluator.gates.maturity import blaming, flattering, may_mislead
+from evaluator.statistics.cohorts import CohortCounts, enough
+from evaluator.statistics.counts import FloatArray
 from evaluator.statistics.selection import Stratum, selection
 from evaluator.window.arms import SliceKey
+from evaluator.window.cohort_rows import cohort_labels
 from evaluator.window.labels import SliceCounts
 from services.common.policy.metrics import LABEL_METRICS, MetricKind
 from services.common.policy.records import Gate
@@ -75,6 +80,48 @@ def reach(ledger: Ledger, keys: Iterable[SliceKey], effect: float) -> Reach:
     test, stable = (x / n if n else 0.0 for x, n in wrong)
     lacking = seen.moved * sum(n for _, n in wrong)
     return Reach(seen.ratio, (test, stable), seen.errors >= _BEYOND_CHANCE and lacking >= _FEW)
+
+
+def reach_by_key(ledger: Ledger, keys: Iterable[SliceKey], asked: Mapping[SliceKey, CohortCounts]) -> Reach:
+    """How labels reach both arms where requests are assigned by key: users label as they like, each in one arm.
+
+    What differs for that alone is known by how cohorts of keys differ in it.
+
+    Args:
+        ledger: of labels.
+        keys: slices that are old enough, of one split.
+        asked: attempts of that split by slice, of which those that did not fail were answered.
+    """
+    whole = [key for key in keys if _is_whole(ledger.slices[key]) and key in asked]
+    if not whole:
+        return ALIKE
+    slices = [ledger.slices[key] for key in whole]
+    attempts = reduce(CohortCounts.plus, (asked[key] for key in whole))
+    arms = [
+        ([one.test for one in slices], sum(one.test_predictions for one in slices)),
+        ([one.stable for one in slices], sum(one.stable_predictions for one in slices)),
+    ]
+    answered = attempts.n_test_by - attempts.x_test_by, attempts.n_stable_by - attempts.x_stable_by
+    rows = [sum(one.rows for one in labels) for labels, _ in arms]
+    if not (all(rows) and all(map(enough, answered))):
+        return ALIKE
+    labelled = cohort_labels(zip(*(labels for labels, _ in arms), strict=True))
+    by_cohort = labelled.n_test_by, labelled.n_stable_by
+    variance = sum(map(_variation, by_cohort, answered))
+    ratio = (rows[0] / arms[0][1]) / (rows[1] / arms[1][1])
+    lacking = abs(ratio - 1.0) * min(rows) / max(ratio, 1.0)
+    unlike = abs(math.log(ratio)) >= _BEYOND_CHANCE * math.sqrt(variance) and lacking >= _FEW
+    wrong = [sum(one.wrong for one in labels) / n for (labels, _), n in zip(arms, rows, strict=True)]
+    return Reach(ratio, (wrong[0], wrong[1]), unlike)
+
+
+def _variation(labels: FloatArray, answered: FloatArray) -> float:
+    """The variance of labels for an answer by how cohorts vary, relative to their square; infinite: it is not known."""
+    total, used = float(labels.sum()), int((answered > 0).sum())
+    if not total:
+        return math.inf
+    off = labels - answered * total / answered.sum()
+    return float((off * off).sum()) * used / (used - 1) / total**2
 
 
 def _is_whole(one: SliceCounts) -> bool:

@@ -16,7 +16,9 @@ from evaluator.evidence.settling import NO_DURATIONS, settling
 from evaluator.evidence.split_check import Shares, SplitCheck
 from evaluator.gates.maturity import MOST_LATE, is_misled, mixes
 from evaluator.gates.opening import GateState, open_gate
+from evaluator.statistics.cohorts import CohortCounts
 from evaluator.terms import Terms
+from evaluator.window.arms import SliceKey
 from evaluator.window.counts import Counts
 from evaluator.window.other_lanes import NO_OTHER_LANES, OtherLanes
 from services.common.policy.metrics import LABEL_METRICS, MetricKind
@@ -92,6 +94,7 @@ class State:
         reach: how labels reach both arms in the step's aged slices.
         value_reach: the same of reported values.
         floor_reach: the same of labels by segment.
+        asked: by key, attempts of the present split by the slice in which they were counted.
         alike: labelled rows by their requests.
         answers: predictions by their requests, if a gate is on them.
         copies: of SHADOW steps.
@@ -133,6 +136,7 @@ class State:
     reach: Reach = ALIKE
     value_reach: Reach = ALIKE
     floor_reach: Mapping[str, Reach] = field(default_factory=dict)
+    asked: Mapping[SliceKey, CohortCounts] = field(default_factory=dict)
     alike: Alike = field(default_factory=Alike)
     answers: AlikeAnswers = field(default_factory=AlikeAnswers)
     copies: Copies = NO_COPIES
@@ -177,6 +181,13 @@ class State:
         of_labels = self.value_reach if gate.metric is MetricKind.VALUE else self.reach
         found = self.floor_reach.get(gate.segment, ALIKE) if gate.segment else of_labels
         return found if found.flatters(gate) else None
+
+    def blamed(self, gate: Gate) -> bool:
+        """Whether labels reach both arms so that the version may seem worse to the gate than it is, by key.
+
+        By request harm takes no such labels.
+        """
+        return self.terms.sticky and not gate.segment and self.reach.blames(gate)
 
     @property
     def takes_pairs(self) -> bool:

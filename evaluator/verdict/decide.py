@@ -48,7 +48,7 @@ def decide(state: State, at: Circumstances) -> Decision:
         state,
         control_missing=alone,
         by_class=at.rules >= _BY_CLASS,
-        by_arm=at.rules >= _BY_ARM,
+        by_arm=_asks_of_arms(state, at),
         by_pair=at.rules >= _UNSEEN,
     )
     drift = report_inputs(state)
@@ -68,6 +68,11 @@ def decide(state: State, at: Circumstances) -> Decision:
         at=at,
         pairs=(state.copies.rows, state.copies.different, state.paired.labels()[0]),
     )
+
+
+def _asks_of_arms(state: State, at: Circumstances) -> bool:
+    """Whether labels have to reach both arms alike, beyond chance."""
+    return at.rules >= (_UNSEEN if state.terms.sticky else _BY_ARM)
 
 
 def _without_tails(state: State) -> State:
@@ -181,7 +186,7 @@ def _missing(state: State, at: Circumstances, required: Sequence[GateReport]) ->
         if isinstance(gate, DistributionGate) and gate.unmeasured and gate.gate.name in names:
             return sentences.unmeasured(state, gate.bounds)
     # While predictions of some process are not known, it is not known either how many answers lack a label.
-    by_arm = at.rules >= _BY_ARM and not at.holds and not state.terms.superior
+    by_arm = _asks_of_arms(state, at) and not at.holds and not state.terms.superior
     if unlike := unlike_labels(state, names, by_arm=by_arm):
         return unlike
     # The steps before are over when their periods are, where nothing was violated.
@@ -204,7 +209,7 @@ def _lacks_in_last(state: State, at: Circumstances, names: Container[str]) -> st
 
 def _without_winner(state: State, at: Circumstances, gates: Sequence[GateReport]) -> str:
     """Why an A/B test ends without a winner, as a sentence. Of versions alike, a few labels are all between them."""
-    unlike = unlike_labels(state, {one.gate for one in gates if one.required}, by_arm=at.rules >= _BY_ARM)
+    unlike = unlike_labels(state, {one.gate for one in gates if one.required}, by_arm=_asks_of_arms(state, at))
     return "; ".join(filter(None, (sentences.no_winner(state, gates), unlike)))
 
 

@@ -13,8 +13,8 @@ set forward passed for time that was waited; by all before 4 what the last perio
 judged look had found, whatever stable's rate and the share have been since, and nothing was asked of the sums; by
 all before 5 one arm's answers could lack as many labels as `max_coverage_gap` says, whichever those were; by all
 before 6 the last period's end passed what was within its safe margin in sum, however near; and by all before 7 up to
-a tenth of the rows that a SHADOW step mirrors could have no pair, whichever those were, and nobody asked before a
-promotion whether the version had just begun to fail."""
+a tenth of the rows that a SHADOW step mirrors could have no pair, whichever those were, nobody asked before a
+promotion whether the version had just begun to fail, and by key labels could reach both arms as unlike as before 5."""
 
 
 class Phase(StrEnum):

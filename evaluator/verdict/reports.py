@@ -152,7 +152,7 @@ def _report(
     if state.terms.sticky and not isinstance(gate, CohortGate):
         # One key's requests fail together: shown, and no evidence.
         verdict = Verdict.NONE
-    elif harm.enough and (shows_harm(gate) or not by_class):
+    elif harm.enough and (shows_harm(gate) or not by_class) and not (by_arm and state.blamed(gate.gate)):
         verdict = Verdict.FAIL
     else:
         # What it has taken before a class stood out, or an arm lacked labels, shows nothing any more.

@@ -213,10 +213,12 @@ def unlike_answers(state: State, gate: Gate) -> str:
 def unlike_arms(state: State, gate: Gate) -> str:
     """Which version's answers lack labels, what that may hide, and what to do, as a sentence part; or ""."""
     found, (_, coverage, _) = state.flattered(gate), _labels_of(state, gate)
-    if found is None or coverage is None:
+    blamed = found is None and state.blamed(gate)
+    if coverage is None or (found is None and not blamed):
         return ""
     test, stable = state.terms.test, state.terms.stable
-    poor, lacks = (test, "wrong") if found.ratio < 1.0 else (stable, "right")
+    fewer = state.reach.ratio < 1.0 if found is None else found.ratio < 1.0
+    poor, lacks = (test if fewer else stable), ("wrong" if fewer is not blamed else "right")
     return (
         f"{words.percent(coverage[0])} of {test}'s answers have one and {words.percent(coverage[1])} of {stable}'s, "
         f"which chance hardly brings; what {poor} lacks may be of its {lacks} answers, and so much is beyond half of "

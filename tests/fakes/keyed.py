@@ -22,12 +22,14 @@ class KeyedFleet(Fleet):
         like: how alike users are: the sum of the parameters of the beta distribution of their rates.
         buckets: of each user's key.
         breaks: everything fails in the test arm.
+        part: by version, of the labels of right and of wrong answers that would come, the shares that do.
         failing: of each user, where in the distribution of rates his attempts' failures lie; `missing`: his labels'.
     """
 
     users: int = 2_000
     like: float = 100.0
     breaks: bool = False
+    part: dict[str, tuple[float, float]] = field(default_factory=dict)
     buckets: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     failing: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     missing: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
@@ -70,7 +72,10 @@ class KeyedFleet(Fleet):
         worker.store.spread(catalog.PREDICTION_COUNT, CLASSES, *in_slice).add(counts)
         labelled = self.random.binomial(answered, self.labelled)
         wrong = self.random.binomial(labelled, np.minimum(self.missing * behaviour.wrong, 1.0))
-        for correct, by_user in (("true", labelled - wrong), ("false", wrong)):
+        right = labelled - wrong
+        if version in self.part:
+            right, wrong = (self.random.binomial(n, p) for n, p in zip((right, wrong), self.part[version], strict=True))
+        for correct, by_user in (("true", right), ("false", wrong)):
             rows = int(by_user.sum())
             predicted = CLASSES[1] if correct == "true" else CLASSES[0]
             router.store.counter(catalog.FEEDBACK_COUNT, *in_slice, predicted, CLASSES[1], correct).add(rows)
