@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 import grpc
 import numpy as np
+from google.protobuf.duration_pb2 import Duration
 from grpc import aio
 
 from crossfade.cli.registry_client import request_id
@@ -33,6 +34,8 @@ from services.common.telemetry.store import Snapshot
 
 WORKER: Final = "0f5a6d1e-0000-4000-8000-000000000001"
 ROUTER: Final = "0f5a6d1e-0000-4000-8000-000000000002"
+LEASE: Final = Duration(seconds=600)
+"""It outlives a test, however slow the machine is."""
 TOKEN: Final = "prediction-token"  # noqa: S105 - a prediction's id, no password
 
 _Result = TypeVar("_Result")
@@ -238,13 +241,13 @@ class Stack:
             address="127.0.0.1:8600",
             serving=self._serving,
         )
-        self._stub.ReportInstance(service_pb2.ReportInstanceRequest(instance=worker))
+        self._stub.ReportInstance(service_pb2.ReportInstanceRequest(instance=worker, ttl=LEASE))
         self.report_router(self.router)
 
     def report_router(self, address: str) -> None:
         """The Router, at an address."""
         router = resources_pb2.Instance(instance_id=ROUTER, kind=resources_pb2.INSTANCE_KIND_ROUTER, address=address)
-        self._stub.ReportInstance(service_pb2.ReportInstanceRequest(instance=router))
+        self._stub.ReportInstance(service_pb2.ReportInstanceRequest(instance=router, ttl=LEASE))
 
     def close(self) -> None:
         """Ends everything."""

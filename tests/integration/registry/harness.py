@@ -26,6 +26,10 @@ LOADING = resources_pb2.SERVING_STATE_LOADING
 FAILED = resources_pb2.SERVING_STATE_FAILED
 WORKER = resources_pb2.INSTANCE_KIND_WORKER
 _SIGHT_SECONDS = 10.0
+LONG_SECONDS = 600.0
+"""Of a lease that outlives its test, however slow the machine is."""
+LEASE_SECONDS = 15.0
+"""Of a lease whose end is tested."""
 
 
 def new_id() -> str:
@@ -103,7 +107,7 @@ class FakeWorker:
     stub: "service_pb2_grpc.RegistryServiceAsyncStub"
     model: str
     instance_id: str = field(default_factory=new_id)
-    ttl: float = 15.0
+    ttl: float = LONG_SECONDS
     serving: dict[tuple[str, int], resources_pb2.Serving] = field(default_factory=dict)
 
     def set(
@@ -188,17 +192,15 @@ class Registry:
         names = resources_pb2.VersionState
         return {one.version: names.Name(one.state).removeprefix("VERSION_STATE_") for one in lane.versions}
 
-    def worker(self, model: str = "m") -> FakeWorker:
+    def worker(self, model: str = "m", ttl: float = LONG_SECONDS) -> FakeWorker:
         """A Worker that has not reported yet."""
-        return FakeWorker(self.stub, model)
+        return FakeWorker(self.stub, model, ttl=ttl)
 
     async def running(self, model: str = "m", spec: service_pb2.RolloutSpec | None = None) -> resources_pb2.Rollout:
         """A model with v1 stable and v2 under test on one Worker."""
         await self.create(model)
         await self.publish(model)
         worker = self.worker(model)
-        # It outlives the test, however slow the machine is.
-        worker.ttl = 600.0
         await worker.ready("v1")
         published = await self.publish(model, rollout=spec or plan(500, 5000))
         await worker.ready("v1", "v2", control="v1")

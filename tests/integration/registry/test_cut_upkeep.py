@@ -6,7 +6,7 @@ from google.protobuf.duration_pb2 import Duration
 from crossfade.ledger import verify
 from crossfade.registry.v1 import service_pb2
 from tests.fakes.clock import ManualClock
-from tests.integration.registry.harness import CONTROL, READY, Registry, Start, new_id, plan
+from tests.integration.registry.harness import CONTROL, LEASE_SECONDS, READY, Registry, Start, new_id, plan
 from tests.integration.registry.leased import arms, listed, ticking
 from tests.integration.registry.test_retention import DAY, describe, forget
 from tests.support.cutting import Proxy
@@ -28,7 +28,6 @@ async def test_a_report_has_one_effect(proxy: Proxy, start: Start, database: str
     await registry.create()
     await registry.publish()
     worker = registry.worker()
-    worker.ttl = 600.0
     await worker.ready("v1")
     await registry.publish(rollout=plan(500))
     before = await whole(registry)
@@ -84,7 +83,7 @@ async def test_a_lease_that_has_ended_ends_once(proxy: Proxy, start: Start, data
     registry = await ticking(start, clock, database=proxy.url(database))
     await registry.create()
     await registry.publish()
-    worker = registry.worker()
+    worker = registry.worker(ttl=LEASE_SECONDS)
     await worker.ready("v1")
     clock.advance(worker.ttl + 1.0)
     proxy.arm(cut, worker.instance_id)

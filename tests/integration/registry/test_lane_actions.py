@@ -157,7 +157,6 @@ async def test_a_version_is_loaded_for_a_while_and_let_go(start: Start) -> None:
     registry = await start(clock)
     await registry.create()
     worker = registry.worker()
-    worker.ttl = 600.0
     await registry.publish()
     await worker.ready("v1")
     await registry.publish(without_rollout=True)

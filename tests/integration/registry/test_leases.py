@@ -7,7 +7,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from tests.fakes.clock import ManualClock
-from tests.integration.registry.harness import LOADING, READY, Start, new_id, refused
+from tests.integration.registry.harness import LEASE_SECONDS, LOADING, READY, Start, new_id, refused
 from tests.integration.registry.leased import arms, listed, ticking
 from tests.integration.registry.test_ledger_damage import serve, served
 from tests.support.wait import until_async
@@ -19,7 +19,7 @@ async def test_a_lease_expires(start: Start) -> None:
     await registry.create()
     await registry.publish()
     clock.advance(100)
-    alive, dead = registry.worker(), registry.worker()
+    alive, dead = registry.worker(ttl=LEASE_SECONDS), registry.worker(ttl=LEASE_SECONDS)
     await dead.ready("v1")
     clock.advance(10)
     await alive.ready("v1")
@@ -41,7 +41,7 @@ async def test_a_model_that_cannot_be_read_keeps_no_other_models_lease_from_its_
     for model in ("a", "b", "c"):
         await registry.create(model)
         await registry.publish(model)
-        workers.append(registry.worker(model))
+        workers.append(registry.worker(model, ttl=LEASE_SECONDS))
         await workers[-1].ready("v1")
     # Whoever comes first in the sweep, another one comes after it.
     shared_database.execute("UPDATE lanes SET loaded = 'no list' WHERE model = 'b'")
@@ -111,7 +111,7 @@ async def test_a_report_that_comes_too_late_lets_no_lease_last_longer(start: Sta
     clock = ManualClock()
     registry = await ticking(start, clock)
     await registry.create()
-    worker = registry.worker()
+    worker = registry.worker(ttl=LEASE_SECONDS)
     await worker.report(sequence=3)
     clock.advance(10)
     worker.set("v1", LOADING)
@@ -126,7 +126,7 @@ async def test_no_lease_expires_before_the_registry_is_up_for_one(start: Start) 
     first = await ticking(start, clock)
     await first.create()
     await first.publish()
-    worker = first.worker()
+    worker = first.worker(ttl=LEASE_SECONDS)
     await worker.ready("v1")
     # The Registry was away for longer than the lease, so that nobody could renew it.
     clock.advance(60)
@@ -149,7 +149,7 @@ async def test_replicas_whose_clocks_are_minutes_apart(start: Start) -> None:
     registry = replicas[0]
     await registry.create()
     await registry.publish()
-    alive, dead = registry.worker(), replicas[1].worker()
+    alive, dead = registry.worker(ttl=LEASE_SECONDS), replicas[1].worker(ttl=LEASE_SECONDS)
     await alive.ready("v1")
     await dead.ready("v1")
 
@@ -174,7 +174,7 @@ async def test_two_replicas_sweep_the_same(start: Start) -> None:
     await registry.create()
     await registry.publish()
     clock.advance(100)
-    workers = [registry.worker() for _ in range(4)]
+    workers = [registry.worker(ttl=LEASE_SECONDS) for _ in range(4)]
     for worker in workers:
         await worker.ready("v1")
     clock.advance(16)
@@ -186,7 +186,7 @@ async def test_sweeping_goes_on_by_itself(start: Start) -> None:
     registry = await start(sweep_seconds=0.05)
     await registry.create()
     await registry.publish()
-    worker = registry.worker()
+    worker = registry.worker(ttl=LEASE_SECONDS)
     worker.set("v1", READY)
     await worker.report(ttl=1.0)
 
@@ -201,7 +201,7 @@ async def test_a_restart_of_a_process_is_debounced(start: Start) -> None:
     registry = await ticking(start, clock, readiness_debounce_seconds=3.0)
     await registry.create()
     await registry.publish()
-    worker = registry.worker()
+    worker = registry.worker(ttl=LEASE_SECONDS)
     await worker.ready("v1")
     revision = (await worker.report()).revision
     worker.set("v1", LOADING)

@@ -24,7 +24,6 @@ async def test_what_a_report_asks_of_the_database_does_not_grow_with_the_lanes(s
     await registry.create()
     await registry.publish()
     worker = registry.worker()
-    worker.ttl = 600.0
     await worker.ready("v1")
     asked: list[str] = []
 

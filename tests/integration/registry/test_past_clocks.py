@@ -13,7 +13,6 @@ async def test_of_changes_noted_in_another_order_the_latest_is_told_by_its_numbe
     await second.create()
     await second.publish()
     worker = second.worker()
-    worker.ttl = 600.0
     await worker.ready("v1")
     await second.publish(rollout=plan(500))
     await worker.ready("v1", "v2", control="v1")

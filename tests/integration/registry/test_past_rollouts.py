@@ -21,7 +21,6 @@ async def live_twice(registry: Registry, clock: ManualClock) -> None:
     await registry.create()
     await registry.publish()
     worker = registry.worker()
-    worker.ttl = 600.0
     await worker.ready("v1")
     clock.advance(100)
     await registry.publish(rollout=plan(500))

@@ -10,7 +10,18 @@ import pytest
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from registry.service.instances import InstanceService, Report
 from tests.fakes.clock import ManualClock
-from tests.integration.registry.harness import CONTROL, FAILED, LIVE, LOADING, READY, Registry, Start, new_id, refused
+from tests.integration.registry.harness import (
+    CONTROL,
+    FAILED,
+    LEASE_SECONDS,
+    LIVE,
+    LOADING,
+    READY,
+    Registry,
+    Start,
+    new_id,
+    refused,
+)
 from tests.integration.registry.leased import arms, listed, ticking
 from tests.support.wait import until
 
@@ -147,7 +158,7 @@ async def test_one_that_has_left_is_not_taken_back_by_a_late_report_and_is_forgo
     registry = await ticking(start, clock)
     await registry.create()
     await registry.publish()
-    worker = registry.worker()
+    worker = registry.worker(ttl=LEASE_SECONDS)
     worker.set("v1", READY)
     await worker.report(sequence=1)
     await worker.report(sequence=3, leaving=True)
@@ -157,7 +168,7 @@ async def test_one_that_has_left_is_not_taken_back_by_a_late_report_and_is_forgo
     kept = "SELECT count(*) FROM instances"
     assert shared_database.execute(kept).fetchone() == (1,)
     await registry.app.upkeep.once()
-    clock.advance(15)
+    clock.advance(LEASE_SECONDS)
     await registry.app.upkeep.once()
     assert shared_database.execute(kept).fetchone() == (0,)
 
