@@ -9,6 +9,7 @@ from crossfade.errors import details_of
 from crossfade.telemetry.v1 import telemetry_pb2
 from services.common.telemetry import catalog, otlp
 from services.common.telemetry.store import Snapshot
+from tests.support.wait import until_async
 
 _GET_METRICS = "/crossfade.telemetry.v1.TelemetryService/GetMetrics"
 
@@ -48,6 +49,26 @@ async def metrics(address: str) -> list[Snapshot]:
         )
         body = await call(telemetry_pb2.GetMetricsRequest().SerializeToString(), timeout=5)
     return list(otlp.decode(telemetry_pb2.GetMetricsResponse.FromString(body).metrics_data).snapshots)
+
+
+async def metrics_with(
+    address: str, count: int, metric: catalog.Metric = catalog.WORKER_DURATION, **attributes: str
+) -> list[Snapshot]:
+    """What a Worker counts, once the metric's counts over the series with these attributes are at least so many.
+
+    Of a process that is slow to say what it has counted, it says what it knew before.
+
+    Raises:
+        TimeoutError: they are fewer.
+    """
+    found: list[Snapshot] = []
+
+    async def complete() -> bool:
+        found[:] = await metrics(address)
+        return counted(found, metric, **attributes) >= count
+
+    await until_async(complete)
+    return found
 
 
 def counted(snapshots: list[Snapshot], metric: catalog.Metric, **attributes: str) -> int:

@@ -12,7 +12,7 @@ from services.common.telemetry import catalog
 from services.common.telemetry.bounds import ERROR_BOUNDS
 from tests.fakes.models import Packaged, reference_rows, scores_of
 from tests.fakes.registry import CONTROL, LIVE, FakeRegistry, lane
-from tests.support.worker import counted, metrics
+from tests.support.worker import counted, metrics_with
 
 
 class Total(nn.Module):
@@ -31,7 +31,7 @@ async def test_of_a_large_request_as_many_rows_are_counted_as_may_be_labelled(
     caller = await caller_of("v1")
     await caller.predict(reference_rows(100))
     await caller.predict(reference_rows(3))
-    assert counted(await metrics(app.address), catalog.PREDICTION_COUNT) == 64 + 3
+    assert counted(await metrics_with(app.address, 2), catalog.PREDICTION_COUNT) == 64 + 3
 
 
 async def test_what_the_router_says_of_a_request_is_counted(
@@ -54,7 +54,7 @@ async def test_what_the_router_says_of_a_request_is_counted(
     await live.predict(rows, metadata=(("x-crossfade-traffic", "nonsense"), ("x-crossfade-epoch", "9999")))
     await control.predict(rows)
     await tested.predict(rows, metadata=(("x-crossfade-segment", "unknown"),))
-    snapshots = await metrics(app.address)
+    snapshots = await metrics_with(app.address, 5)
     calls = {
         (dict(zip(one.metric.attributes, one.attributes, strict=True))["version"], *one.attributes[2:]): sum(one.counts)
         for one in snapshots
@@ -93,7 +93,7 @@ async def test_labels_come_late(
     results = predict_pb2.FeedbackResponse.FromString(body).results
     names = [predict_pb2.ObservationResult.Status.Name(one.status).removeprefix("STATUS_") for one in results]
     assert names == ["ACCEPTED", "DUPLICATE", "ACCEPTED", "REFUSED", "REFUSED"]
-    snapshots = await metrics(app.address)
+    snapshots = await metrics_with(app.address, 2, catalog.FEEDBACK_COUNT)
     assert counted(snapshots, catalog.FEEDBACK_COUNT, correct="true") == 1
     assert counted(snapshots, catalog.FEEDBACK_COUNT, actual="low", predicted="high") == 1
 
@@ -116,7 +116,7 @@ async def test_of_a_regression_truth_is_counted_by_how_far_it_was_off(
     stub = predict_pb2_grpc.PredictionServiceStub(caller.channel)
     answer = await stub.Feedback(predict_pb2.FeedbackRequest(observations=observations))
     assert [one.status for one in answer.results] == [predict_pb2.ObservationResult.STATUS_ACCEPTED] * 3
-    snapshots = await metrics(app.address)
+    snapshots = await metrics_with(app.address, 3, catalog.FEEDBACK_ERROR)
     (errors,) = (one for one in snapshots if one.metric is catalog.FEEDBACK_ERROR)
     off = [ERROR_BOUNDS[place] for place, count in enumerate(errors.counts) if count]
     assert off == pytest.approx([ERROR_BOUNDS[0], 0.25, 2.0], rel=0.1)

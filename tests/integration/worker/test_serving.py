@@ -23,7 +23,7 @@ from tests.fakes.models import RAISES, Packaged, expected_scores, reference_rows
 from tests.fakes.registry import LIVE, FakeRegistry, lane
 from tests.integration.worker.test_front_ends import processes_of
 from tests.integration.worker.test_single_rows import standing_still
-from tests.support.worker import counted, failure_of, kept_there, metrics
+from tests.support.worker import counted, failure_of, kept_there, metrics, metrics_with
 
 
 async def test_loads_reports_and_answers(
@@ -82,7 +82,7 @@ async def test_only_requests_with_bad_rows_fail(
             np.testing.assert_allclose(scores_of(result), expected_scores(good), rtol=1e-5)
         else:
             assert (result.code, result.reason, result.accepted) == ("INTERNAL", "OUTPUT_NOT_FINITE", True)
-    snapshots = await metrics(app.address)
+    snapshots = await metrics_with(app.address, 30)
     assert counted(snapshots, catalog.WORKER_DURATION, outcome="ok") == 20
     assert counted(snapshots, catalog.WORKER_DURATION, outcome="INTERNAL") == 10
     assert counted(snapshots, catalog.PREDICTION_COUNT) == 40
@@ -102,7 +102,7 @@ async def test_a_version_that_takes_no_nan_refuses_it_and_answers_the_others(
     assert (refused.code, refused.reason) == ("INVALID_ARGUMENT", "INPUT_NOT_FINITE")
     assert "input 'input' holds NaN or an infinity in row 3" in refused.message
     np.testing.assert_allclose(scores_of(await caller.predict(good)), expected_scores(good), rtol=1e-5)
-    assert counted(await metrics(app.address), catalog.WORKER_DURATION, outcome="INVALID_ARGUMENT") == 1
+    assert counted(await metrics_with(app.address, 2), catalog.WORKER_DURATION, outcome="INVALID_ARGUMENT") == 1
 
 
 class Words(nn.Module):
@@ -166,7 +166,7 @@ async def test_a_direct_call_that_names_the_version_is_pinned(
     assert (elsewhere.code, elsewhere.reason) == ("FAILED_PRECONDITION", "VERSION_NOT_LIVE")
     # By another name as well, and in no count that a gate reads.
     await caller.call(request.SerializeToString(), "/inference.GRPCInferenceService/ModelInfer")
-    snapshots = await metrics(app.address)
+    snapshots = await metrics_with(app.address, 2)
     for metric, expected in ((catalog.WORKER_DURATION, 2), (catalog.PREDICTION_COUNT, 4)):
         assert counted(snapshots, metric, traffic="pinned") == counted(snapshots, metric) == expected
     assert counted(snapshots, catalog.INFERENCE_DURATION, traffic="live") == 0
@@ -222,7 +222,7 @@ async def test_a_full_queue_and_an_expired_deadline(
         assert (failure.code, failure.reason, failure.accepted) == ("RESOURCE_EXHAUSTED", "QUEUE_FULL", True)
         # Of four rows that wait and one that runs, each of which takes about as long as one did alone.
         assert 0.2 * min(durations) < details_of(error).retry_seconds < 20 * max(durations)
-    snapshots = await metrics(app.address)
+    snapshots = await metrics_with(app.address, len(durations) + 1 + len(results))
     answered = len(durations) + len(results) - len(refused)
     assert counted(snapshots, catalog.WORKER_DURATION, outcome="ok") == answered
     assert counted(snapshots, catalog.WORKER_DURATION, outcome="RESOURCE_EXHAUSTED") == len(refused)

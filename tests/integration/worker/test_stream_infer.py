@@ -12,7 +12,7 @@ from tests.fakes.looping import NEVER, seen_in, walk_request, walked
 from tests.fakes.registry import FakeRegistry
 from tests.integration.worker.streams import INFER, LONG, begins
 from tests.support.wait import until, until_async
-from tests.support.worker import counted, failure_of, metrics
+from tests.support.worker import counted, failure_of, metrics, metrics_with
 
 
 async def test_the_open_inference_protocols_streaming_method(served: Any, walks: Any) -> None:
@@ -39,7 +39,7 @@ async def test_the_open_inference_protocols_streaming_method(served: Any, walks:
         assert "step 3" in bad[2].error_message
     await call.done_writing()
     assert await call.read() is aio.EOF
-    counts = await metrics(app.address)
+    counts = await metrics_with(app.address, 4)
     assert counted(counts, catalog.WORKER_DURATION, outcome="ok") == 2
     assert counted(counts, catalog.WORKER_DURATION, outcome="INTERNAL") == 2
 
@@ -67,7 +67,7 @@ async def test_requests_of_one_stream_share_batches(served: Any, walks: Any) -> 
     assert sorted(ended) == sorted(lengths)
     # The short ones did not wait for the long ones before them.
     assert ended.index("4") > ended.index("13")
-    counts = await metrics(app.address)
+    counts = await metrics_with(app.address, 24)
     assert counted(counts, catalog.WORKER_DURATION, outcome="ok") == 24
     assert counted(counts, catalog.INFERENCE_DURATION) < counted(counts, catalog.QUEUE_DURATION) / 2
 

@@ -17,7 +17,7 @@ from tests.fakes.otlp_receiver import OtlpReceiver
 from tests.fakes.registry import FakeRegistry, lane
 from tests.integration.worker.streams import STREAM, Streams, begins, rest_of
 from tests.support.wait import until
-from tests.support.worker import counted, metrics
+from tests.support.worker import counted, metrics_with
 
 
 async def test_parts_are_those_of_a_loop_in_torch(served: Any, walks: Any, token_keys: Any) -> None:
@@ -33,7 +33,7 @@ async def test_parts_are_those_of_a_loop_in_torch(served: Any, walks: Any, token
     ids = [part.parameters["crossfade_prediction_id"].string_param for part in parts]
     assert set(ids[:-1]) == {""}
     assert len(TokenKeys.parse(token_keys.read_text()).verify(ids[-1]).classes) == 3
-    counts = await metrics(app.address)
+    counts = await metrics_with(app.address, 1)
     assert counted(counts, catalog.WORKER_DURATION, outcome="ok") == 1
     assert counted(counts, catalog.STREAM_DURATION, outcome="ok") == 1
     assert counted(counts, catalog.STREAM_PART_COUNT) == LOOP.max_parts
@@ -58,7 +58,7 @@ async def test_streams_of_any_length_and_plain_requests_share_batches(served: An
         np.testing.assert_allclose(seen_in(response), next(walked(start, [9])), rtol=1e-4, atol=1e-6)
 
     await asyncio.gather(*(stream(number) for number in range(24)), *(plain(number) for number in range(24)))
-    counts = await metrics(app.address)
+    counts = await metrics_with(app.address, 48)
     steps = counted(counts, catalog.QUEUE_DURATION)
     batches = counted(counts, catalog.INFERENCE_DURATION)
     assert counted(counts, catalog.WORKER_DURATION, outcome="ok") == 48
@@ -75,7 +75,7 @@ async def test_a_version_without_a_loop_answers_one_part(
     (part,) = await Streams(caller.channel).parts(request_of("scores", rows))
     np.testing.assert_allclose(scores_of(part), expected_scores(rows), rtol=1e-5)
     assert part.parameters["crossfade_prediction_id"].string_param
-    assert counted(await metrics(app.address), catalog.PREDICTION_COUNT) == 2
+    assert counted(await metrics_with(app.address, 1), catalog.PREDICTION_COUNT) == 2
 
 
 async def test_a_request_may_ask_for_fewer_parts_and_for_some_of_their_outputs(served: Any, walks: Any) -> None:
@@ -114,7 +114,7 @@ async def test_nan_in_the_third_step_ends_that_stream_alone(served: Any, walks: 
     assert len(parts) == LOOP.max_parts
     # A row that has ended before is not run, so that nothing can happen to it.
     assert len(await streams.parts(walk_request(bad, [NEVER, 2], parts=10))) == 10
-    counts = await metrics(app.address)
+    counts = await metrics_with(app.address, 3)
     assert counted(counts, catalog.WORKER_DURATION, outcome="INTERNAL") == 1
     assert counted(counts, catalog.STREAM_DURATION, outcome="INTERNAL") == 1
 
