@@ -93,7 +93,7 @@ async def test_many_leases_that_end_at_once_are_one_change_of_the_routes(start: 
     for model in "ab":
         await registry.create(model)
         await registry.publish(model)
-    workers = [registry.worker() for _ in range(12)]
+    workers = [registry.worker(ttl=LEASE_SECONDS) for _ in range(12)]
     for worker in workers:
         for model in "ab":
             serve(worker, model, READY)
