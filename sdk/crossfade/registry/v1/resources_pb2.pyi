@@ -965,12 +965,12 @@ class LoadReport(_message.Message):
     full_seconds: _builtins.float
     """Seconds of one batch of `timed_rows` rows in full precision (median)."""
     mixed_seconds: _builtins.float
-    """The same in mixed precision; 0: not tried."""
+    """The same in mixed precision; 0: it was not tried, or gave no answers to be timed (`mixed_error` below 0)."""
     golden_error: _builtins.float
     """Largest difference from the golden outputs in full precision, relative to the tolerance (1 is the limit)."""
     mixed_error: _builtins.float
-    """The same in mixed precision. 0: not tried. Below 0: no number says it, since answers held NaN or infinities, or
-    differed where the tolerance is nothing.
+    """The same in mixed precision. 0: not tried. Below 0: no number says it, since the program raised, answers held NaN
+    or infinities, or differed where the tolerance is nothing.
     """
     precision_reason: _builtins.str
     """Why it runs in this precision."""
