@@ -67,8 +67,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         del context
         if not request.model:
             raise InvalidArgumentError("FIELD_INVALID", "the request names no model: set model", field="model")
-        if not self._proxy.table.known:
-            await self._proxy.first_table()
+        await self._proxy.first_table()
         asking = current_principal()
         if request.version:
             require_one(asking, SEE_PROCESSES, "ask for the route of a pinned request")

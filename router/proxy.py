@@ -84,14 +84,14 @@ class Proxy:
             self._attempts.retain(table)
         self._meters.table(table)
 
-    async def first_table(self) -> None:
-        """Waits a moment for the first table: a Router that has just started is about to get it."""
-        if self._clock.monotonic() >= self._starts_until:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_NEWS_SECONDS):
-                while not self.table.known:
-                    await self._tables.replaced.wait()
+    async def first_table(self) -> Table:
+        """The table in force. A Router that has just started is about to get it, and waits for it a moment."""
+        if not self.table.known and self._clock.monotonic() < self._starts_until:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_NEWS_SECONDS):
+                    while not self.table.known:
+                        await self._tables.replaced.wait()
+        return self.table
 
     def route(self, model: str, segment: str, key: str, pin: str) -> Route:
         """Chooses the version for a call; see `router.routing.choose`."""

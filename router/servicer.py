@@ -146,8 +146,7 @@ class PredictHandlers:
         pin = _agreed("model_version", version, keys.VERSION, said.get(keys.VERSION, ""))
         if pin:
             require_role(current_principal(), Role.TESTER, "pin a version")
-        if not self._proxy.table.known:
-            await self._proxy.first_table()
+        await self._proxy.first_table()
         route = self._proxy.route(model, said.get(keys.SEGMENT, ""), said.get(keys.KEY, ""), pin)
         left = seconds_left(context)
         deadline = self._clock.monotonic() + (_DEFAULT_SECONDS if left is None else left)
@@ -167,10 +166,8 @@ class PredictHandlers:
     async def _feedback(
         self, request: predict_pb2.FeedbackRequest, context: _Context[Any, Any]
     ) -> predict_pb2.FeedbackResponse:
-        if not self._proxy.table.known:
-            await self._proxy.first_table()
         # Without routes it knows no version's classes, and would take each label for one that is too late.
-        check_known(self._proxy.table)
+        check_known(await self._proxy.first_table())
         forwarded = Role.ROUTER in current_principal().roles and any(
             key == keys.FORWARDED for key, _ in current_metadata()
         )
@@ -204,9 +201,7 @@ class PredictHandlers:
             request = predict_pb2.ModelMetadataRequest.FromString(body)
         except DecodeError as error:
             raise InvalidArgumentError("MESSAGE_MALFORMED", "the request is no ModelMetadataRequest") from error
-        if not self._proxy.table.known:
-            await self._proxy.first_table()
-        route = told_by(self._proxy.table, request.name, _segment(), request.version)
+        route = told_by(await self._proxy.first_table(), request.name, _segment(), request.version)
         # The process knows its version by its own name alone.
         asked = predict_pb2.ModelMetadataRequest(name=request.name, version=route.target.version)
         left = seconds_left(context) or _DEFAULT_SECONDS
