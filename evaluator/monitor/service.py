@@ -102,7 +102,6 @@ class Monitor:
         gap = passed if read else math.inf
         begun = gap > MOST_APART * self._interval
         taken = take(_forgotten(cursor, readings) if begun else cursor, readings, first=begun)
-        opened = open_watch(terms, known.learn)
 
         def found_by(watch: Watch) -> MonitorRecord:
             if begun:
@@ -120,12 +119,12 @@ class Monitor:
 
         try:
             # The evidence of a version that was stable before is of another time, and so are the counts.
-            record = found_by(checkpoint.load(known.evidence, terms, known.learn) if same else opened)
+            record = found_by(checkpoint.load(known.evidence if same else b"", terms, known.learn))
             await self._registry.record_monitor(model, lane.segment, record)
         except (SupersededError, EndedError, RefusedError, UnreachableError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, no later look could go on from it either
-            record = found_by(opened)
+            record = found_by(open_watch(terms, known.learn))
             await self._registry.record_monitor(model, lane.segment, record)
             self._log.error(
                 "what was kept of a lane cannot be gone on from, and what its version is like is learnt anew",

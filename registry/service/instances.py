@@ -11,16 +11,10 @@ from registry.domain.serving import Instance, InstanceKind, Placement, Serving
 from registry.ports import Transaction, UnitOfWork
 from registry.service.each import for_each
 from registry.service.leases import LeaseWatch
-from registry.service.served import at_once_or_apart, remove, take
+from registry.service.served import OF_NO_MODEL, at_once_or_apart, remove, take
 from registry.service.sweeping import Sweeping
 from services.common.clock import Clock, recordable
-from services.common.errors import (
-    AbortedError,
-    DeadlineExceededError,
-    FailedPreconditionError,
-    PermissionDeniedError,
-    UnavailableError,
-)
+from services.common.errors import FailedPreconditionError, PermissionDeniedError
 
 _NO_MODEL: Final = ""
 """No model has this id: of a report, the lease alone."""
@@ -132,7 +126,7 @@ class InstanceService:
         work = partial(self._change, instance, report.serving, now, None)
         try:
             taken = self._unit_of_work.run(work, deadline=deadline, exclusive=True)
-        except (AbortedError, UnavailableError, DeadlineExceededError, PermissionDeniedError):
+        except OF_NO_MODEL:
             raise
         except Exception:  # noqa: BLE001 - raised again by the model that it is of
             taken = self._change_apart(instance, report.serving, now, deadline)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import Final
 
 from registry.domain.serving import Instance, Serving, settle
 from registry.ports import Transaction, UnitOfWork
@@ -11,9 +11,10 @@ from registry.service.each import for_each
 from registry.service.following import follow
 from services.common.errors import AbortedError, DeadlineExceededError, PermissionDeniedError, UnavailableError
 
-T = TypeVar("T")
 OfAllOrOne = Callable[[str | None, Transaction], object]
 """Changes what a process serves of one model, or of all of them (None)."""
+OF_NO_MODEL: Final = (AbortedError, UnavailableError, DeadlineExceededError, PermissionDeniedError)
+"""Errors that say nothing against any one model, so that to try each by itself is no use."""
 
 
 def take(
@@ -69,7 +70,7 @@ def at_once_or_apart(unit_of_work: UnitOfWork, instance_id: str, change: OfAllOr
     """
     try:
         unit_of_work.run(partial(change, None), deadline=deadline, exclusive=True)
-    except (AbortedError, UnavailableError, DeadlineExceededError, PermissionDeniedError):
+    except OF_NO_MODEL:
         raise
     except Exception:
         served = unit_of_work.run(lambda tx: tx.fleet.placements_on((instance_id,)), deadline=deadline, read_only=True)

@@ -8,8 +8,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from crossfade.registry.v1 import resources_pb2, service_pb2
 from tests.fakes.clock import ManualClock
 from tests.integration.registry.harness import LEASE_SECONDS, LOADING, READY, Start, new_id, refused
-from tests.integration.registry.leased import arms, listed, ticking
-from tests.integration.registry.test_ledger_damage import serve, served
+from tests.integration.registry.leased import arms, listed, serve, served, ticking
 from tests.support.wait import until_async
 
 

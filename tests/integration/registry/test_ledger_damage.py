@@ -19,13 +19,12 @@ from tests.integration.registry.harness import (
     LIVE,
     LOADING,
     READY,
-    FakeWorker,
     Registry,
     Start,
     plan,
     refused,
 )
-from tests.integration.registry.leased import listed, ticking
+from tests.integration.registry.leased import listed, serve, served, ticking
 
 FLIPS = (0x01, 0x02, 0x08, 0x80)
 
@@ -78,18 +77,6 @@ async def test_whichever_byte_of_the_evidence_is_altered_the_event_is_named(regi
     with engine.connect() as connection:
         assert connection.execute(select(func.count()).select_from(events)).scalar_one() == len(await registry.events())
     engine.dispose()
-
-
-def serve(worker: FakeWorker, model: str, state: "resources_pb2.ServingState.ValueType") -> None:
-    """What a Worker is to report of v1 of a model besides its own."""
-    worker.serving[model, LIVE] = resources_pb2.Serving(
-        model=model, version="v1", traffic=LIVE, address=f"127.0.0.1:{9100 + ord(model)}", state=state
-    )
-
-
-async def served(registry: Registry) -> dict[str, int]:
-    """The stable versions' addresses, counted."""
-    return {lane.model: len(lane.arms[-1].endpoints) for lane in await registry.routes()}
 
 
 async def test_a_ledger_that_cannot_be_written_takes_no_worker_from_any_model(
