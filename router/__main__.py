@@ -1,12 +1,16 @@
 """`python -m router`: one Router, with its settings from the environment (CROSSFADE_…)."""
 
-from router.app import App
-from router.settings import RouterSettings
-from services.common.process import run
+from services.common.polling import poll_in_place
 
 
 def main() -> None:
     """Runs until SIGTERM or SIGINT."""
+    poll_in_place()
+    # Imported here because they import grpc.
+    from router.app import App
+    from router.settings import RouterSettings
+    from services.common.process import run
+
     run("router", RouterSettings, App)
 
 

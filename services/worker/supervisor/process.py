@@ -13,6 +13,7 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Final
 
+from services.common import polling
 from services.common.environment import environment
 from services.common.threads import on_thread
 from services.worker.pipes.link import Link
@@ -46,6 +47,7 @@ class ForkServer:
         if not own:
             # What the user set there stays.
             self._environment = {name: os.environ.get(name, value) for name, value in self._environment.items()}
+        self._environment[polling.VARIABLE] = os.environ.get(polling.VARIABLE, polling.IN_PLACE)
         self._lock = asyncio.Lock()
 
     def warm_up(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
+from services.common import polling
 from services.worker.supervisor.process import ForkServer, end_server
 from tests.fakes.models import reference_rows
 from tests.integration.worker.conftest import Caller
@@ -96,3 +97,21 @@ async def test_threads_that_a_setting_asks_for_go_before_the_environment(
         said.append(server.environ()["OMP_NUM_THREADS"])
     assert said == ["7", "3"]
     assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
+async def test_versions_wait_for_sockets_on_grpc_aio_s_own_thread_unless_the_environment_says_otherwise(
+    versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    for experiments in (None, "-event_engine_dns"):
+        if experiments is None:
+            monkeypatch.delenv(polling.VARIABLE, raising=False)
+        else:
+            monkeypatch.setenv(polling.VARIABLE, experiments)
+        end_server()
+        versions.forks = ForkServer(threads=1, own=True)
+        process = await versions.start(f"v{len(said)}")
+        server = psutil.Process(process.pid).parent()
+        assert server is not None
+        said.append(server.environ()[polling.VARIABLE])
+    assert said == [polling.IN_PLACE, "-event_engine_dns"]
