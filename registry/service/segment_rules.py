@@ -87,7 +87,8 @@ def check_handed_back(tx: Transaction, lane: Lane) -> None:
             f"the default lane of {lane.model} has no stable version, and the callers in segment {lane.segment} would "
             "be served by nothing; publish one to it first, or repeat with force",
         )
-    tested = [one.version for one in tx.lanes.rollouts(lane.model, (default.live,))]
+    # One that waits comes to them by itself, when the one before it has ended.
+    tested = [one.version for one in tx.lanes.rollouts(lane.model, (default.live, default.queued))]
     given = {default.stable_version, default.handover_version, *tested} - {""}
     known, _ = tx.lanes.states(lane.model, lane.segment, sorted(given))
     for version in sorted(given & known.keys()):

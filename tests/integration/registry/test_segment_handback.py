@@ -20,13 +20,18 @@ async def failed_in_europe(registry: Registry) -> None:
     await registry.rollback(await registry.rollout(int(published.rollout.name.rpartition("/")[2])))
 
 
-async def test_callers_are_not_handed_to_a_version_that_failed_for_them(registry: Registry) -> None:
-    await failed_in_europe(registry)
+async def start_in_default(registry: Registry, version: str) -> resources_pb2.Rollout:
+    """A rollout of a version in the default lane."""
     etag = next(lane.etag for lane in (await registry.model()).lanes if not lane.segment)
     start = service_pb2.StartRolloutRequest(
-        version="models/m/versions/v2", rollout=plan(500), etag=etag, request_id=new_id()
+        version=f"models/m/versions/{version}", rollout=plan(500), etag=etag, request_id=new_id()
     )
-    rollout = await registry.stub.StartRollout(start)
+    return await registry.stub.StartRollout(start)
+
+
+async def test_callers_are_not_handed_to_a_version_that_failed_for_them(registry: Registry) -> None:
+    await failed_in_europe(registry)
+    rollout = await start_in_default(registry, "v2")
     # While it is tested there a part of them would have it, and all of them once it is stable.
     for _ in ("tested", "stable"):
         said = await refused(delete_segment(registry))
@@ -40,6 +45,22 @@ async def test_callers_are_not_handed_to_a_version_that_failed_for_them(registry
     assert (await routes(registry))["eu"].version == "v1"
     await delete_segment(registry, force=True)
     assert {segment: arm.version for segment, arm in (await routes(registry)).items()} == {"": "v2"}
+
+
+async def test_callers_are_not_handed_to_a_rollout_that_waits_with_a_version_that_failed_for_them(
+    registry: Registry,
+) -> None:
+    """It would begin by itself, and give it to them."""
+    await failed_in_europe(registry)
+    # v3 is tested in the default lane, and v2 waits behind it.
+    live = await registry.publish(rollout=plan(500))
+    waiting = await start_in_default(registry, "v2")
+    assert waiting.state == resources_pb2.ROLLOUT_STATE_QUEUED
+    said = await refused(delete_segment(registry))
+    assert (said.code, said.reason, said.metadata["version"]) == ("FAILED_PRECONDITION", "VERSION_REFUSED", "v2")
+    await registry.rollback(await registry.rollout(int(live.rollout.name.rpartition("/")[2])))
+    assert (await routes(registry))["eu"].version == "v1"
+    await delete_segment(registry, force=True)
 
 
 async def test_callers_are_not_handed_to_a_lane_that_has_nothing(registry: Registry) -> None:
