@@ -38,6 +38,8 @@ class Caller:
         # the right to read them when it makes its first call: then this is what it shows.
         self._tls = None if tls is None else ShownFiles(tls)
         self._timeout = _checked(timeout)
+        if self._timeout <= 0:
+            raise ValueError(f"timeout {timeout:g} leaves no call any time: write seconds, as 2.5, or math.inf for any")
         self._types = InputTypes()
         self._user = () if tls else ((USER_KEY, user or local_user()),)
         self._made_with: dict[str, Any] = {"tls": tls, "timeout": timeout, "user": user}
@@ -57,10 +59,15 @@ class Caller:
         """How long a call may take.
 
         Raises:
+            PredictError: it is none, as what is left of a time that is over may be.
             TypeError: what was said is no number.
             ValueError: it is NaN.
         """
-        return self._timeout if timeout is None else _checked(timeout)
+        seconds = self._timeout if timeout is None else _checked(timeout)
+        if seconds <= 0:
+            said = f"nothing was asked, for the call's timeout of {seconds:g} s leaves no time for an answer"
+            raise PredictError(grpc.StatusCode.DEADLINE_EXCEEDED, "", said)
+        return seconds
 
     def _metadata(self, model: str, key: str | int, segment: str, version: str) -> tuple[tuple[str, str], ...]:
         key = _key_text(key)

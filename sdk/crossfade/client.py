@@ -56,7 +56,7 @@ class Client(Caller):
     Raises:
         OSError: a TLS file cannot be read.
         TypeError: the timeout is no number.
-        ValueError: the address is none, the timeout NaN, or a TLS file not what it is to be.
+        ValueError: the address is none, the timeout no time, or a TLS file not what it is to be.
     """
 
     def __init__(

@@ -81,6 +81,13 @@ def test_an_answer_that_does_not_come_in_time(
         )
 
 
+def test_a_call_is_given_some_time(crossfade: Command, sources: Path) -> None:
+    for written in ("0", "0s"):
+        for more in ((), ("--stream",)):
+            said = crossfade("predict", "m", "-i", str(sources / "rows.npy"), "--timeout", written, *more, code=2)
+            assert said.stderr == f"error: --timeout {written} leaves no time for an answer: write 5s\n"
+
+
 def test_another_service_answers(crossfade: Command, stack: Stack, sources: Path) -> None:
     said = crossfade("predict", "m", "-i", str(sources / "rows.npy"), "--router", stack.registry, code=1).stderr
     assert said.startswith(f"error: what answers at {stack.registry} is no Router of Crossfade")

@@ -4,10 +4,12 @@ import asyncio
 import math
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
 from crossfade import metadata
+from crossfade.answers import PredictError
 from crossfade.calling import Caller
 from crossfade.client import AsyncClient, Client
 
@@ -63,3 +65,37 @@ def test_a_timeout_is_a_number(timeout: Any) -> None:
 def test_a_timeout_that_is_not_a_number_of_seconds_is_refused() -> None:
     with pytest.raises(ValueError, match="NaN: write seconds"):
         Caller("localhost:8500", None, math.nan, "tester")
+
+
+@pytest.mark.parametrize("timeout", [0, -1.5, -math.inf])
+def test_a_client_gives_its_calls_some_time(timeout: float) -> None:
+    for kind in (Client, AsyncClient):
+        with pytest.raises(ValueError, match=rf"^timeout {timeout:g} leaves no call any time: write seconds, as 2.5"):
+            kind("localhost:8500", timeout=timeout)
+
+
+@pytest.mark.parametrize("timeout", [0, -1.5])
+def test_a_call_whose_time_is_over_says_so_and_blames_no_router(timeout: float) -> None:
+    """What is left of a caller's own time may be nothing."""
+    said = f"nothing was asked, for the call's timeout of {timeout:g} s leaves no time for an answer"
+    rows = np.zeros((1, 4), np.float32)
+
+    async def ask() -> None:
+        async with AsyncClient("localhost:8500") as client:
+            await client.predict("churn", rows, timeout=timeout)
+
+    async def listen() -> None:
+        async with AsyncClient("localhost:8500") as client:
+            async for _ in client.predict_stream("churn", rows, timeout=timeout):
+                pass
+
+    with Client("localhost:8500") as client:
+        for call in (
+            lambda: client.predict("churn", rows, timeout=timeout),
+            lambda: list(client.predict_stream("churn", rows, timeout=timeout)),
+            lambda: asyncio.run(ask()),
+            lambda: asyncio.run(listen()),
+        ):
+            with pytest.raises(PredictError) as caught:
+                call()
+            assert (caught.value.code, caught.value.message) == (grpc.StatusCode.DEADLINE_EXCEEDED, said)

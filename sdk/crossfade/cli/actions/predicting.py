@@ -77,6 +77,8 @@ def prepare(session: Session, options: PredictOptions) -> tuple[dict[str, Array]
         timeout = parse_duration(options.timeout)
     except ValueError as error:
         raise UsageError(f"--timeout: {error}") from error
+    if not timeout:
+        raise UsageError(f"--timeout {options.timeout} leaves no time for an answer: write 5s")
     checked(options.model, "model")
     for name in ("key", "segment", "version"):
         _check_sendable(name, getattr(options, name))
