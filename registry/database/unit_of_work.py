@@ -189,7 +189,7 @@ class SqlUnitOfWork:
             raise _unavailable(sqlstate(cause)) from cause
         raise AbortedError(
             "CONTENTION",
-            f"{ATTEMPTS} attempts lost to concurrent changes; read the state and try again",
+            f"{ATTEMPTS} attempts lost to concurrent changes; read the state and try again{_in_the_way(keys)}",
             attempts=str(ATTEMPTS),
         )
 
@@ -254,6 +254,22 @@ def _check_ledger(keys: Sequence[str]) -> None:
             f"wrote ({key}). `crossfade events verify MODEL` says what is wrong with the ledger; nothing of "
             "this model can be changed until that event is taken out of the database",
         )
+
+
+def _in_the_way(keys: Sequence[str]) -> str:
+    """What to do about a row that was there at each attempt; empty: there was none.
+
+    Args:
+        keys: that were taken, attempt by attempt.
+    """
+    same = set(keys)
+    key = same.pop() if len(same) == 1 else ""
+    if not key:
+        return ""
+    return (
+        f". Each time one row was there already ({key}): if that is so again, it stands where a Registry is to write, "
+        "as a row put in by hand or a table that was put back by itself does; take it out of the database"
+    )
 
 
 def _unavailable(state: str | None = None) -> UnavailableError:

@@ -119,3 +119,18 @@ async def test_a_ledger_that_cannot_be_written_takes_no_worker_from_any_model(
         await worker.report()
     assert await served(registry) == {"a": 1, "b": 2, "c": 1, "d": 1}
     assert (await registry.rollout(1, "b")).state == resources_pb2.ROLLOUT_STATE_RUNNING
+
+
+async def test_a_row_that_stands_where_the_routes_are_to_be_written_is_named(
+    registry: Registry, shared_database: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    rollout = await registry.running()
+    shared_database.execute(
+        "INSERT INTO route_changes SELECT clock.revision + 1, routes.model, routes.segment, routes.payload, 'stray' "
+        "FROM route_clock AS clock, lane_routes AS routes WHERE routes.model = 'm' AND routes.segment = ''"
+    )
+    said = await refused(registry.promote(rollout, force=True))
+    assert (said.code, said.reason) == ("ABORTED", "CONTENTION")
+    assert "Each time one row was there already (route_changes_pk: Key (revision, model, segment)=(" in said.message
+    shared_database.execute("DELETE FROM route_changes WHERE mark = 'stray'")
+    await registry.promote(rollout, force=True)

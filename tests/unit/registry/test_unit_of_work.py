@@ -128,3 +128,12 @@ def test_those_who_write_first_are_contention(failures: Iterable[psycopg.Error])
     with pytest.raises(AbortedError) as caught:
         run(failures)
     assert caught.value.reason == "CONTENTION"
+
+
+def test_a_row_that_was_in_the_way_each_time_is_named() -> None:
+    there = Taken("route_changes_pk", "Key (revision, model, segment)=(17, m, ) already exists.")
+    with pytest.raises(AbortedError, match=r"one row was there already \(route_changes_pk: Key .*\(17, m, \)"):
+        run(itertools.repeat(there))
+    for others in (itertools.cycle((there, pg.SerializationFailure())), itertools.repeat(pg.SerializationFailure())):
+        with pytest.raises(AbortedError, match=r"and try again$"):
+            run(others)
