@@ -106,5 +106,5 @@ class WebhookService:
 
 
 def _unknown(name: str, which: str, known: Iterable[str]) -> NotFoundError:
-    others = ", ".join(sorted(known)) or "none"
+    others = ", ".join(sorted(known)) or "none; the Registry's CROSSFADE_WEBHOOKS names the file that lists them"
     return NotFoundError("WEBHOOK_NOT_FOUND", f"there is no webhook {name}; {which}: {others}")

@@ -169,7 +169,7 @@ def test_what_a_webhook_does_not_take_is_forgotten_on_request(crossfade: Command
         for sequence in (1, 2):
             connection.execute(event, (sequence,))
     said = crossfade("webhooks", "retry", "gone", code=1).stderr
-    assert "there is no webhook gone; the settings name: none" in said
+    assert "there is no webhook gone; the settings name: none; the Registry's CROSSFADE_WEBHOOKS names the file" in said
     assert crossfade("webhooks", "drop", "gone", "--model", "other").stdout == "gone is not told of 0 events\n"
     assert crossfade("webhooks", "drop", "gone", "--before", "4h").stdout == "gone is not told of 0 events\n"
     assert json.loads(crossfade("webhooks", "--json", "drop", "gone", "--before", "2h").stdout) == {"dropped": 2}
