@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Row, exists, insert, select
 
 from crossfade.common.v1 import model_pb2
 from registry import converters
-from registry.database.blocks import in_blocks
+from registry.blocks import in_blocks
 from registry.database.columns import at, given, given_any
 from registry.database.rows import model_of
 from registry.database.session import Session

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Integer, Row, Select, bindparam, false, func, insert, literal, select, true, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from registry.database.blocks import in_blocks
+from registry.blocks import in_blocks
 from registry.database.columns import at, given, given_any, part, prefixed
 from registry.database.rows import (
     lane_of,

@@ -6,7 +6,7 @@ from typing import Any, Final
 from sqlalchemy import Row, bindparam, insert, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from registry.database.blocks import in_blocks
+from registry.blocks import in_blocks
 from registry.database.columns import at, given
 from registry.database.oldest import remove_oldest
 from registry.database.session import Session

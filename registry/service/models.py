@@ -2,20 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from crossfade.event_words import kind
+from registry.blocks import in_blocks
 from registry.domain.lane import Lane, empty_lane
 from registry.domain.ledger import Event, EventDraft
 from registry.domain.records import Model, VersionInLane
 from registry.filters import EventFilter
 from registry.ports import Transaction, UnitOfWork
-from registry.repositories import RequestKey
+from registry.repositories import Page, RequestKey
 from registry.service.lanes import ModelChange, commit, new_etag, open_lane, require_model
 from registry.service.requests import Mutations
 from services.common.errors import AbortedError, AlreadyExistsError
 
 STATES_SHOWN = 100
 """Versions per lane that a model's answer lists."""
+PAGE_ROWS: Final = 20_000
+"""Lanes and states of their versions in one page of models. A hundred models with a thousand segments each have more
+than is read within a caller's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +123,16 @@ class ModelService:
             lambda tx: model_view(tx, require_model(tx, model)), deadline=deadline, read_only=True
         )
 
-    def page(self, after: str, limit: int, *, deadline: float) -> list[ModelView]:
+    def page(self, after: str, limit: int, *, deadline: float) -> Page[ModelView]:
         """Models by name, after the one named."""
-        return self._unit_of_work.run(
-            lambda tx: _views(tx, tx.catalog.models(after, limit)), deadline=deadline, read_only=True
-        )
+
+        def read(tx: Transaction) -> Page[ModelView]:
+            def ask(last: ModelView | None, wanted: int) -> list[ModelView]:
+                return _views(tx, tx.catalog.models(after if last is None else last.model.model, wanted))
+
+            return in_blocks(ask, _rows, limit, PAGE_ROWS)
+
+        return self._unit_of_work.run(read, deadline=deadline, read_only=True)
 
     def events(
         self, model: str, before: tuple[float, str, int] | None, limit: int, only: EventFilter, *, deadline: float
@@ -167,6 +177,10 @@ def lane_view(tx: Transaction, lane: Lane) -> LaneView:
 def model_view(tx: Transaction, model: Model) -> ModelView:
     """A model as it is answered."""
     return _views(tx, [model])[0]
+
+
+def _rows(view: ModelView) -> int:
+    return 1 + sum(1 + len(lane.states) for lane in view.lanes)
 
 
 def _views(tx: Transaction, models: list[Model]) -> list[ModelView]:

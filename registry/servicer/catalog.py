@@ -81,7 +81,9 @@ class CatalogServicer(service_pb2_grpc.RegistryServiceServicer):
         start = "" if after is None else str(after[0])
         work = partial(self._models.page, start, size + 1, deadline=self._calls.deadline(context))
         found = await self._calls.run(work)
-        models, token = pages.cut("models", found, size, answers.model, lambda view: (view.model.model,))
+        models, token = pages.cut(
+            "models", found.rows, size, answers.model, lambda view: (view.model.model,), cut_short=found.cut_short
+        )
         return service_pb2.ListModelsResponse(models=models, next_page_token=token)
 
     async def PublishVersion(

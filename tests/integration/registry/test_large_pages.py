@@ -10,6 +10,7 @@ from sqlalchemy.engine import Engine
 
 from crossfade.common.v1 import analysis_pb2
 from crossfade.registry.v1 import resources_pb2, service_pb2
+from registry.service.models import PAGE_ROWS
 from registry.sizes import FITTING_BYTES
 from tests.integration.registry.harness import Registry, new_id, signature, version
 from tests.integration.registry.test_large_lists import multiply
@@ -57,7 +58,7 @@ LISTS: dict[str, tuple[Any, str, str, dict[str, str]]] = {
 @pytest.fixture
 def read() -> Iterator[dict[str, int]]:
     """How many rows of each table came from the database."""
-    rows = dict.fromkeys(("versions", "rollouts", "analyses"), 0)
+    rows = dict.fromkeys(("versions", "rollouts", "analyses", "lanes"), 0)
 
     def note(_connection: Any, cursor: Any, statement: str, *_rest: Any) -> None:
         for table in rows:
@@ -117,3 +118,35 @@ async def test_a_page_reads_hardly_more_than_it_holds(
             break
     (there,) = shared_database.execute(f"SELECT count(*) FROM {table}".encode()).fetchone() or (0,)  # noqa: S608
     assert (came, came > ROWS) == (there, True)
+
+
+async def test_a_page_of_models_reads_hardly_more_lanes_than_it_holds(
+    registry: Registry, shared_database: "psycopg.Connection[tuple[object, ...]]", read: dict[str, int]
+) -> None:
+    """Each of the models is small beside an answer, and all their lanes take longer to read than a caller waits."""
+    await registry.create()
+    await registry.publish()
+    models, segments = 14, 1_000
+    for table in ("models", "lanes", "lane_versions"):
+        query = "SELECT column_name FROM information_schema.columns WHERE table_name = %s AND table_schema = 'public'"
+        columns = [str(name) for (name,) in shared_database.execute(query, (table,)).fetchall()]
+        values = {"model": "one.model || model_number", "segment": "'segment-' || segment_number"}
+        numbers = f"generate_series(1, {models}) AS model_number"
+        if table != "models":
+            numbers += f", generate_series(1, {segments}) AS segment_number"
+        chosen = ", ".join(values.get(name, f"one.{name}") for name in columns)
+        statement = f"INSERT INTO {table} ({', '.join(columns)}) SELECT {chosen} FROM {table} AS one, {numbers}"  # noqa: S608 - our own names
+        shared_database.execute(statement.encode())
+    before = read["lanes"]
+    names: list[str] = []
+    token = ""
+    while True:
+        page = await registry.stub.ListModels(service_pb2.ListModelsRequest(page_size=1_000, page_token=token))
+        names += [model.name for model in page.models]
+        token = page.next_page_token
+        # Each with the state of its version.
+        assert read["lanes"] - before <= 1.2 * PAGE_ROWS
+        before = read["lanes"]
+        if not token:
+            break
+    assert len(names) == len(set(names)) == models + 1

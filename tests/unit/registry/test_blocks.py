@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import Row
 
-from registry.database.blocks import in_blocks
+from registry.blocks import in_blocks
 from registry.sizes import FITTING_BYTES
 
 MIB = 1024 * 1024

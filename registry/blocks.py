@@ -1,12 +1,12 @@
 """Reading a list's page in blocks: rows whose number is bounded and whose size is not are not all read at once."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
-
-from sqlalchemy import Row
+from typing import Final, TypeVar
 
 from registry.repositories import Page
 from registry.sizes import FITTING_BYTES
+
+T = TypeVar("T")
 
 _FIRST_ROWS: Final = 8
 _MOST_ROWS: Final = 64
@@ -14,27 +14,31 @@ _MOST_ROWS: Final = 64
 
 
 def in_blocks(
-    ask: Callable[[Row[Any] | None, int], Sequence[Row[Any]]], octets: Callable[[Row[Any]], int], limit: int
-) -> Page[Row[Any]]:
+    ask: Callable[[T | None, int], Sequence[T]],
+    octets: Callable[[T], int],
+    limit: int,
+    most: int = FITTING_BYTES,
+) -> Page[T]:
     """The first rows, as many as one answer holds, and one at least.
 
     Args:
         ask: rows after one (None: from the first on), at most so many.
         octets: how many bytes of a row are sent at least.
         limit: at most so many rows.
+        most: bytes (or whatever `octets` counts) that one answer holds.
     """
-    taken, sum_octets, size = list[Row[Any]](), 0, _FIRST_ROWS
+    taken, sum_octets, size = list[T](), 0, _FIRST_ROWS
     while len(taken) < limit:
         wanted = min(size, limit - len(taken))
         block = ask(taken[-1] if taken else None, wanted)
         for row in block:
             sum_octets += octets(row)
-            if taken and sum_octets > FITTING_BYTES:
+            if taken and sum_octets > most:
                 return Page(taken, cut_short=True)
             taken.append(row)
         if len(block) < wanted:
             break
         # As many as may fit, if they are like those before.
-        like = (FITTING_BYTES - sum_octets) * len(taken) // max(sum_octets, 1) + 1
+        like = (most - sum_octets) * len(taken) // max(sum_octets, 1) + 1
         size = max(1, min(2 * size, _MOST_ROWS, like))
     return Page(taken)
