@@ -21,6 +21,8 @@ from services.worker.process_config import ChildConfig
 
 _MODULE: Final = "services.worker.version.preload"
 _EXIT_SECONDS: Final = 5.0
+_DESCRIPTORS: Final = 5
+"""What multiprocessing opens to start a process."""
 
 
 class ForkServer:
@@ -93,12 +95,27 @@ class ForkServer:
     def _start(self, config: ChildConfig, pipe: socket.socket) -> ForkServerProcess:
         process = self._context.Process(target=_run_child, args=(config, pipe), name=str(config.key), daemon=True)
         with pipe, environment(self._environment):
+            _check_descriptors(pipe)
             _end_lost_server()
             _ensure_server()
             # The fork is a part of the load, and not to be paid for by versions on other processors.
             _run_server_on(config.cores or os.sched_getaffinity(0))
             process.start()
         return process
+
+
+def _check_descriptors(pipe: socket.socket) -> None:
+    """Sees that there are enough for a start.
+
+    Where one is missing midway, multiprocessing leaves two others open at each attempt, and ends the fork server by a
+    connection that says nothing.
+
+    Raises:
+        OSError: there are too few.
+    """
+    with contextlib.ExitStack() as opened:
+        for _ in range(_DESCRIPTORS):
+            opened.enter_context(pipe.dup())
 
 
 def _server() -> int | None:

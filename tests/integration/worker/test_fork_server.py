@@ -1,8 +1,12 @@
 """The server that versions' processes are forked from."""
 
 import asyncio
+import contextlib
 import os
+import resource
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import util
 from pathlib import Path
 from types import SimpleNamespace
@@ -81,6 +85,47 @@ async def test_a_fork_server_whose_socket_was_tidied_up_is_replaced(versions: Ve
     caller = Caller(versions.address("v1"))
     await caller.predict(reference_rows(1))
     await caller.channel.close()
+
+
+def descriptors() -> dict[int, str]:
+    """This process's, and what they are of."""
+    found = {}
+    for one in Path("/proc/self/fd").iterdir():
+        # That of the folder itself is gone by now.
+        with contextlib.suppress(FileNotFoundError):
+            found[int(one.name)] = str(one.readlink())
+    return found
+
+
+@contextmanager
+def descriptors_left(count: int) -> Iterator[None]:
+    """This process may open so many more meanwhile, and no others."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    null = os.open(os.devnull, os.O_RDONLY)
+    filling = [null]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(descriptors()) + 50, hard))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                filling.append(os.dup(null))
+        for _ in range(count):
+            os.close(filling.pop())
+        yield
+    finally:
+        for one in filling:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_where_descriptors_are_too_few_none_is_lost_and_the_fork_server_lives_on(versions: Versions) -> None:
+    server = psutil.Process((await versions.start("v1")).pid).ppid()
+    address = versions.address("v1")
+    opened = descriptors()
+    for left in range(8):
+        with descriptors_left(left), pytest.raises(OSError, match="Too many open files"):
+            await versions.start("v2", address)
+        assert descriptors() == opened, left
+    assert psutil.Process((await versions.start("v2", address)).pid).ppid() == server
 
 
 async def test_threads_that_a_setting_asks_for_go_before_the_environment(
