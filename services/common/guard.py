@@ -33,6 +33,9 @@ Read = Callable[[Any], Any]
 Authenticate = Callable[["aio.ServicerContext[Any, Any]", Metadata], Principal]
 
 _metadata: Final[contextvars.ContextVar[Metadata]] = contextvars.ContextVar("metadata", default=())
+_time_left: Final[contextvars.ContextVar[Callable[[], float | None]]] = contextvars.ContextVar(
+    "time_left", default=lambda: None
+)
 
 
 def current_principal() -> Principal:
@@ -43,6 +46,11 @@ def current_principal() -> Principal:
 def current_metadata() -> Metadata:
     """What the caller of the call that is being handled sent along; grpc makes it anew at each look."""
     return _metadata.get()
+
+
+def is_late() -> bool:
+    """Whether the time that its caller gave the call that is being handled is over."""
+    return _time_left.get()() == 0.0
 
 
 def authenticate_local(_: aio.ServicerContext[Any, Any], metadata: Metadata) -> Principal:
@@ -125,6 +133,7 @@ class Guard:
     def _enter(self, method: str, context: aio.ServicerContext[Any, Any]) -> None:
         metadata: Metadata = context.invocation_metadata() or ()  # type: ignore[assignment]  # named tuples of the same
         _metadata.set(metadata)
+        _time_left.set(context.time_remaining)
         principal = self._authenticate(context, metadata)
         _current.set(principal)
         authorize(principal, method)

@@ -7,7 +7,7 @@ from typing import Final, TextIO, cast
 import structlog
 from opentelemetry import trace
 
-from services.common.guard import current_metadata
+from services.common.guard import current_metadata, is_late
 from services.common.telemetry.tracing import extract
 
 _OF_HEADERS: Final = ("opentelemetry.trace.propagation.tracecontext", "opentelemetry.trace.span")
@@ -18,6 +18,9 @@ _OF_GRPC: Final = "grpc._cython.cygrpc"
 _NO_UTF8: Final = "Invalid encoding on %s"
 """Clients in other languages send what was given them; it is taken for Latin-1. No news of this process either, with a
 traceback for each value of each call, and with the value, which may be a user's name."""
+_NOT_SENT: Final = "ExecuteBatchError raised in core"
+"""How a line begins about an answer that could not be sent. Of a caller whose time was over just before, it is no news
+either, and under load there are any number of them."""
 
 
 def _add_trace_ids(
@@ -65,7 +68,7 @@ def _route(log: structlog.typing.FilteringBoundLogger, level: int) -> None:
 
 
 def _of_this_process(record: logging.LogRecord) -> bool:
-    return record.msg != _NO_UTF8
+    return record.msg != _NO_UTF8 and not (record.msg.startswith(_NOT_SENT) and is_late())
 
 
 def make_log(service: str, level: str, file: TextIO | None = None) -> structlog.typing.FilteringBoundLogger:

@@ -5,16 +5,20 @@ import contextlib
 import io
 import json
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from grpc import aio
 
+from services.common.server import OPTIONS
 from services.common.settings import ServiceSettings
 from services.common.telemetry.logs import make_log
+from services.common.telemetry.store import Snapshot
 from tests.integration.common.house import House, files, read
 from tests.support import http2
+from tests.support.worker import kept_there
 
 
 async def test_a_line_about_a_call_has_the_ids_of_its_callers_trace() -> None:
@@ -79,6 +83,47 @@ async def test_metadata_that_is_no_utf_8_makes_no_line() -> None:
     logging.getLogger("grpc._cython.cygrpc").error("another thing")
     said = [json.loads(line)["event"] for line in lines.getvalue().splitlines()]
     assert said == ["serving", "another thing"]
+
+
+class Late(House):
+    """Looks at its caller's deadline when grpc says that an answer could not be sent, as it does then."""
+
+    async def collect(self, model: str = "") -> list[Snapshot]:
+        """After 0.3 s."""
+        time.sleep(0.3)  # noqa: ASYNC251 - nothing else may be heard meanwhile, not even that the caller has gone
+        logging.getLogger("grpc._cython.cygrpc").error("ExecuteBatchError raised in core by servicer method [/it]")
+        return await super().collect(model)
+
+
+@pytest.mark.parametrize(("seconds", "lines_wanted"), [(0.1, 0), (30.0, 1)])
+async def test_an_answer_that_cannot_be_sent_makes_no_line_when_its_callers_time_was_over(
+    seconds: float, lines_wanted: int
+) -> None:
+    lines = io.StringIO()
+    house = Late(ServiceSettings(listen="127.0.0.1:0", drain_seconds=0.1), make_log("test", "info", lines))
+    await house.server.start()
+    async with aio.insecure_channel(house.server.address) as channel:
+        call: Any = channel.unary_unary("/crossfade.telemetry.v1.TelemetryService/GetMetrics")
+        with contextlib.suppress(aio.AioRpcError):
+            async with asyncio.timeout(30):
+                await call(b"", metadata=kept_there(seconds))
+    await house.server.stop()
+    assert lines.getvalue().count("ExecuteBatchError") == lines_wanted
+
+
+async def test_an_answer_that_is_too_large_to_be_sent_makes_a_line() -> None:
+    lines = io.StringIO()
+    options = tuple({**dict(OPTIONS), "grpc.max_send_message_length": 10}.items())
+    settings = ServiceSettings(listen="127.0.0.1:0", drain_seconds=0.1)
+    house = House(settings, make_log("test", "info", lines), options=options)
+    await house.server.start()
+    async with aio.insecure_channel(house.server.address) as channel:
+        call: Any = channel.unary_unary("/crossfade.telemetry.v1.TelemetryService/GetMetrics")
+        with contextlib.suppress(aio.AioRpcError):
+            await call(b"", timeout=30)
+    await house.server.stop()
+    (line,) = [json.loads(one)["event"] for one in lines.getvalue().splitlines() if '"error"' in one]
+    assert line.startswith("ExecuteBatchError raised in core")
 
 
 def test_a_logged_failure_shows_no_local_variables() -> None:
