@@ -124,7 +124,8 @@ async def test_where_descriptors_are_too_few_none_is_lost_and_the_fork_server_li
     for left in range(8):
         with descriptors_left(left), pytest.raises(OSError, match="Too many open files"):
             await versions.start("v2", address)
-        assert descriptors() == opened, left
+        # Those of earlier tests may close meanwhile.
+        await until(lambda: descriptors().items() <= opened.items())
     assert psutil.Process((await versions.start("v2", address)).pid).ppid() == server
 
 
