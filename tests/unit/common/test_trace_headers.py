@@ -26,6 +26,9 @@ class Call:
     def invocation_metadata(self) -> list[tuple[str, str]]:
         return self._metadata
 
+    def time_remaining(self) -> None:
+        """Its caller has set no deadline."""
+
 
 @pytest.mark.parametrize(
     ("metadata", "known"),
