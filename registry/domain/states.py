@@ -132,6 +132,8 @@ _NO_ADVICE: Final = frozenset(
         RolloutOperation.APPROVE,
     }
 )
+# Where a person has paused it, it is not even possible.
+_NO_WAY_ON: Final = (RolloutState.PAUSED, RolloutOperation.PAUSE)
 
 
 def rollout_after(name: str, state: RolloutState, operation: RolloutOperation) -> RolloutState:
@@ -145,7 +147,11 @@ def rollout_after(name: str, state: RolloutState, operation: RolloutOperation) -
     """
     after = ROLLOUT_TRANSITIONS.get((state, operation))
     if after is None:
-        others = (other for before, other in ROLLOUT_TRANSITIONS if before is state and other not in _NO_ADVICE)
+        others = (
+            other
+            for before, other in ROLLOUT_TRANSITIONS
+            if before is state and other not in _NO_ADVICE and (before, other) != _NO_WAY_ON
+        )
         possible = [other.replace(" {}", "") for other in others]
         hint = f"possible now: {', '.join(possible)}" if possible else "it has ended and nothing changes it any more"
         raise FailedPreconditionError(

@@ -90,6 +90,9 @@ def test_messages_offer_what_people_can_do() -> None:
     with pytest.raises(FailedPreconditionError) as caught:
         rollout_after("rollout 8 (v3)", RolloutState.QUEUED, RolloutOperation.PROMOTE)
     assert caught.value.message.endswith("possible now: cancel")
+    with pytest.raises(FailedPreconditionError) as caught:
+        rollout_after("rollout 8 (v3)", RolloutState.PAUSED, RolloutOperation.ADVANCE)
+    assert "possible now: resume, promote, roll back" in caught.value.message
 
 
 def test_ended_states_have_no_way_out() -> None:
