@@ -120,17 +120,21 @@ def _watched(
     columns: Mapping[int, Column], selection: Selection, names: Mapping[int, str]
 ) -> tuple[list[int], tuple[LeftOut, ...]]:
     """Positions of at most 64 columns, and those left out."""
-    empty = [place for place, one in columns.items() if np.isnan(one.least)]
-    still = [place for place, one in columns.items() if place not in empty and not changes(one.sample)]
-    if selection.by_wish and (empty or still):
-        place = (empty or still)[0]
-        why = "has no value in any row" if empty else "never changes"
-        raise ProfileError(f"--features: {names[place]!r} {why}, so that nothing can be watched in it: leave it out")
-    gone = {*empty, *still}
+    without = [place for place, one in columns.items() if np.isnan(one.least)]
+    empty = [place for place in without if not columns[place].infinite]
+    infinite = [place for place in without if columns[place].infinite]
+    still = [place for place, one in columns.items() if place not in without and not changes(one.sample)]
+    gone = {*without, *still}
+    whys = (("has no value in any row", empty), ("has nothing but infinities", infinite), ("never changes", still))
+    for why, places in whys if selection.by_wish else ():
+        if places:
+            name = names[places[0]]
+            raise ProfileError(f"--features: {name!r} {why}, so that nothing can be watched in it: leave it out")
     taken = evenly_spaced([place for place in columns if place not in gone], MAX_FEATURES)
     beyond = [] if selection.by_wish else [place for place in selection.inputs if place not in {*gone, *taken}]
     reasons = (
         ("no value in any row", empty),
+        ("nothing but infinities", infinite),
         ("never changes", still),
         (f"a profile holds {MAX_FEATURES} features, and these are evenly spaced; choose: --features a,b,c", beyond),
     )

@@ -108,14 +108,20 @@ def test_of_many_columns_64_are_watched_and_the_others_are_named(tmp_path: Path)
 
 
 def test_what_cannot_be_watched_is_left_out_and_said(tmp_path: Path) -> None:
-    text = "a,still,empty\n" + "".join(f"{n},7,\n" for n in range(20))
+    text = "a,still,empty,endless,holes\n" + "".join(f"{n},7,,inf,{'5' * (n % 2)}\n" for n in range(20))
     summary = of_csv(tmp_path, text)
     assert [(one.why, one.names) for one in summary.left_out] == [
         ("no value in any row", ("empty",)),
-        ("never changes", ("still",)),
+        ("nothing but infinities", ("endless",)),
+        ("never changes", ("still", "holes")),
     ]
     assert only(summary).name == "a"
-    for name, why in (("still", "never changes"), ("empty", "has no value in any row")):
+    reasons = (
+        ("still", "never changes"),
+        ("empty", "has no value in any row"),
+        ("endless", "has nothing but infinities"),
+    )
+    for name, why in reasons:
         with pytest.raises(ProfileError, match=f"--features: '{name}' {why}"):
             of_csv(tmp_path, text, Wishes(features=[name]))
 
