@@ -69,6 +69,10 @@ class Taken:
         return gap > _MOST_APART + _FEW / test
 
 
+Cuts = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
+"""The cuts' features and the bins before them."""
+
+
 class Unlike(NamedTuple):
     """A feature of which the arms have other values, and by how much of its mass (Kolmogorov-Smirnov)."""
 
@@ -82,6 +86,7 @@ class SameInputs:
 
     Attributes:
         profile: it has the bins.
+        cuts: between them.
         test: evidence that some cut's share is another in the test arm: of all mass below each, then of all above.
         alike: both arms' rows by their requests.
         seen: [features, bins] rows of the test arm and of the stable one that were compared.
@@ -91,6 +96,7 @@ class SameInputs:
     """
 
     profile: Profile
+    cuts: Cuts
     test: RateTest
     alike: AlikeBins
     seen: tuple[FloatArray, FloatArray]
@@ -142,7 +148,7 @@ class SameInputs:
         first, second = filled(test.rows, self.seen[0]), filled(stable.rows, self.seen[1])
         both = BinRows([], _sum(test.own, stable.own), _sum(test.every, stable.every))
         alike = self.alike.plus(first + second, both)
-        cuts = _cuts(self.profile)
+        cuts = self.cuts
         effects = effects_of_cuts(alike.up_to, alike.own, alike.every)[cuts]
         effects = np.concatenate((effects, effects))
         kept = np.minimum(1.0, PAST_KEPT * effects / np.maximum(self.test.n_past, 1.0))
@@ -181,13 +187,10 @@ def open_same_inputs(terms: Terms) -> SameInputs | None:
 def _open(profile: Profile) -> SameInputs:
     bins = max(len(feature.proportions) for feature in profile.features)
     zeros = frozen(np.zeros((len(profile.features), bins)))
-    sides = 2 * len(_cuts(profile)[0])
+    cuts = _cuts(profile)
+    sides = 2 * len(cuts[0])
     test = rates.harm_test_of_any(Margin(TOLERANCE), ALPHA, sides)
-    return SameInputs(profile, test, AlikeBins(zeros, zeros, zeros), (zeros, zeros))
-
-
-Cuts = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
-"""The cuts' features and the bins before them."""
+    return SameInputs(profile, cuts, test, AlikeBins(zeros, zeros, zeros), (zeros, zeros))
 
 
 def _cuts(profile: Profile) -> Cuts:

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from evaluator.statistics import runtime
+from evaluator.statistics.counts import FloatArray
 from evaluator.statistics.histograms import RuntimeWindows, at_least, geometric_ratio, quantile_bucket
 from evaluator.statistics.intervals import RuntimeEstimate, runtime_quantile
 from evaluator.statistics.power import needed, remaining, runtime_growth, tail_growth
@@ -153,16 +154,14 @@ class DistributionGate:
 
     def _is_beyond(self, asked: RuntimeTest) -> bool:
         """Whether more rows are beyond what a test of "no worse" asks for, the other's sizes weighted as test's."""
-        test, control = self.seen.test.counts, self.seen.control.counts
-        n_test, n_control = test.sum(axis=-1), control.sum(axis=-1)
-        both = (n_test > 0) & (n_control > 0)
-        if not both.any():
+        test, control, weights = self._compared()
+        if not len(test):
             return False
-        cut = runtime.cut_of(asked, control[both])
+        cut = runtime.cut_of(asked, control)
         last = test.shape[-1] - 1
-        slow = at_least(test[both], np.minimum(cut + asked.margin, last)).sum()
-        usual = (at_least(control[both], cut) * (n_test[both] / n_control[both])).sum()
-        return bool(slow > usual + asked.offset * n_test[both].sum())
+        slow = at_least(test, np.minimum(cut + asked.margin, last)).sum()
+        usual = (at_least(control, cut) * weights).sum()
+        return bool(slow > usual + asked.offset * test.sum())
 
     def shows_tail(self, bar: float) -> bool:
         """Whether the tail is shown to be no heavier, or nobody asks."""
@@ -178,22 +177,25 @@ class DistributionGate:
 
     def quantiles(self, quantile: float) -> tuple[float, float]:
         """A quantile of both arms, the other's batch sizes weighted as test's; NaN where an arm has none."""
-        test, control = self.seen.test.counts, self.seen.control.counts
-        n_test, n_control = test.sum(axis=-1), control.sum(axis=-1)
-        both = (n_test > 0) & (n_control > 0)
-        weights = (n_test[both] / n_control[both])[:, np.newaxis]
+        test, control, weights = self._compared()
         return (
-            runtime_quantile(test[both].sum(axis=0), self.bounds, quantile),
-            runtime_quantile((control[both] * weights).sum(axis=0), self.bounds, quantile),
+            runtime_quantile(test.sum(axis=0), self.bounds, quantile),
+            runtime_quantile((control * weights[:, np.newaxis]).sum(axis=0), self.bounds, quantile),
         )
 
     def beyond(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Batches of sizes that both arms have, and those beyond control's p99 of their size: of test, of control."""
-        test, control = self.seen.test.counts, self.seen.control.counts
-        both = (test.sum(axis=-1) > 0) & (control.sum(axis=-1) > 0)
-        cut = quantile_bucket(control[both], runtime.TAIL) + 1
-        arms = ((int(one.sum()), int(at_least(one, cut).sum())) for one in (test[both], control[both]))
+        test, control, _ = self._compared()
+        cut = quantile_bucket(control, runtime.TAIL) + 1
+        arms = ((int(one.sum()), int(at_least(one, cut).sum())) for one in (test, control))
         return next(arms), next(arms)
+
+    def _compared(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Batches of sizes that both arms have, of test and of control, and test's number over control's per size."""
+        test, control = self.seen.test.counts, self.seen.control.counts
+        n_test, n_control = test.sum(axis=-1), control.sum(axis=-1)
+        both = (n_test > 0) & (n_control > 0)
+        return test[both], control[both], n_test[both] / n_control[both]
 
 
 def distribution_gate(

@@ -31,6 +31,8 @@ _STEPS: Final = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
 # same. With all alike a rise from .5 to 2 % took 1.44 times the requests that any test needs, and takes 1.33 times so.
 _RATIO_WEIGHTS: Final = (0.5, 1.0, 2.0, 3.0, 1.0, 0.25, 0.125)
 _STEP_WEIGHTS: Final = (2.0, 3.0, 2.0, 1.0, 0.25, 0.125)
+_EACH_RATIO: Final = np.array(_RATIOS)
+_EACH_STEP: Final = np.array(_STEPS)
 
 
 class Side(StrEnum):
@@ -136,12 +138,11 @@ def candidates(side: Side, margin: Margin | Margins, stable_rate: FloatArray, al
     stable rate itself, unless the two arms count different events.
     """
     line = margin.rate(stable_rate)[..., np.newaxis]
-    ratios, steps = np.array(_RATIOS), np.array(_STEPS)
     if side is Side.HARM:
-        rates = np.concatenate((line * ratios, line + steps), axis=-1)
+        rates = np.concatenate((line * _EACH_RATIO, line + _EACH_STEP), axis=-1)
         beyond = rates > line
     else:
-        rates = np.concatenate((line / ratios, line - steps, alike[..., np.newaxis]), axis=-1)
+        rates = np.concatenate((line / _EACH_RATIO, line - _EACH_STEP, alike[..., np.newaxis]), axis=-1)
         beyond = rates < line
     inside = (rates > SMALLEST_RATE) & (rates < 1.0 - SMALLEST_RATE)
     return np.where(beyond & inside, rates, np.nan)

@@ -19,6 +19,8 @@ from evaluator.statistics.counts import FloatArray, checked_counts, frozen
 
 _SMOOTHING: Final = 0.7
 _REACH: Final = 8
+_GAUSSIAN: Final = np.exp(-0.5 * (np.arange(-_REACH, _REACH + 1) / _SMOOTHING) ** 2)
+_KERNEL: Final = (_GAUSSIAN / _GAUSSIAN.sum())[:, np.newaxis, np.newaxis]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +84,8 @@ class Past:
 
     def rows(self, batches: Sequence[int]) -> npt.NDArray[np.intp]:
         """Return the row of each of `batches`, all of which the past must know."""
-        return np.searchsorted(np.array(self.batches, dtype=np.int64), np.array(batches, dtype=np.int64))
+        places = {batch: row for row, batch in enumerate(self.batches)}
+        return np.array([places[batch] for batch in batches], dtype=np.intp)
 
     def knowing(self, batches: Iterable[int]) -> "Past":
         """Return the past with a row of zeros for each batch size that it had not seen."""
@@ -131,13 +134,12 @@ def smoothed(counts: FloatArray) -> FloatArray:
 
     The blur stands for what the past has not seen yet, and is light enough in its tails to be tilted.
     """
-    kernel = np.exp(-0.5 * (np.arange(-_REACH, _REACH + 1) / _SMOOTHING) ** 2)
     rows, buckets = counts.shape
     wide = np.zeros((rows, buckets + 4 * _REACH))
     wide[:, 2 * _REACH : -2 * _REACH] = counts
     # What each bucket gets of its neighbours, from the one furthest above it on.
-    neighbours = sliding_window_view(wide, kernel.size, axis=1)[..., ::-1]
-    padded = (np.moveaxis(neighbours, -1, 0) * (kernel / kernel.sum())[:, np.newaxis, np.newaxis]).sum(axis=0)
+    neighbours = sliding_window_view(wide, len(_KERNEL), axis=1)[..., ::-1]
+    padded = (np.moveaxis(neighbours, -1, 0) * _KERNEL).sum(axis=0)
     blurred = padded[:, _REACH:-_REACH]
     blurred[:, 0] += padded[:, :_REACH].sum(axis=-1)
     blurred[:, -1] += padded[:, -_REACH:].sum(axis=-1)
@@ -156,6 +158,11 @@ def quantile_bucket(counts: FloatArray, quantile: float) -> npt.NDArray[np.intp]
 
     At least 1 - quantile of the row lies in that bucket or above, and no more than quantile below.
     """
+    return quantile_buckets(counts, (quantile,))[0]
+
+
+def quantile_buckets(counts: FloatArray, quantiles: Sequence[float]) -> list[npt.NDArray[np.intp]]:
+    """Return `quantile_bucket` of each of the quantiles."""
     cumulative = counts.cumsum(axis=-1)
-    reached = cumulative > quantile * cumulative[..., -1:]
-    return np.asarray(np.argmax(reached, axis=-1))
+    total = cumulative[..., -1:]
+    return [np.asarray((cumulative > quantile * total).argmax(axis=-1)) for quantile in quantiles]

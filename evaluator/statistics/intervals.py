@@ -133,7 +133,8 @@ class RuntimeEstimate:
         both = np.maximum(n_c + n_s, 1.0)
         numbers = np.arange(windows.test.shape[1], dtype=np.float64)
         sum_c, sum_s = (windows.test * numbers).sum(axis=-1), (windows.control * numbers).sum(axis=-1)
-        spread = n_s * _spread(test.counts)[rows] + n_c * _spread(control.counts)[rows]
+        of_test, of_control = _spread(np.array((test.counts, control.counts)), numbers)
+        spread = n_s * of_test[rows] + n_c * of_control[rows]
         return replace(
             self,
             test=test,
@@ -171,9 +172,14 @@ def runtime_quantile(counts: FloatArray, bounds: tuple[float, ...], quantile: fl
     """
     if len(counts) != len(bounds) + 1:
         raise ValueError(f"{len(bounds)} bounds make {len(bounds) + 1} buckets, got {len(counts)}")
-    if not counts.sum() > 0:
+    cumulative = counts.cumsum()
+    if not cumulative[-1] > 0:
         return math.nan
-    position = float(_position(np.asarray(counts)[np.newaxis], quantile)[0])
+    target = quantile * float(cumulative[-1])
+    bucket = int((cumulative >= target).argmax())
+    inside = float(counts[bucket])
+    # Where the quantile lies, in buckets from the lower edge of bucket 0, linear within a bucket.
+    position = bucket + ((target - (float(cumulative[bucket]) - inside)) / max(inside, 1.0) if inside > 0 else 0.0)
     edge = min(max(position - 1.0, 0.0), len(bounds) - 1.0)
     lower = min(int(edge), len(bounds) - 2)
     part = edge - lower
@@ -192,22 +198,9 @@ def _interval(
     return Interval(estimate, max(estimate - radius, -furthest), min(estimate + radius, furthest))
 
 
-def _spread(counts: FloatArray) -> FloatArray:
-    """Return the variance of the bucket's number per row, with 1/12 for the width of a bucket."""
-    numbers = np.arange(counts.shape[-1], dtype=np.float64)
+def _spread(counts: FloatArray, numbers: FloatArray) -> FloatArray:
+    """Return the variance of the buckets' numbers per row, with 1/12 for the width of a bucket."""
     shares = counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1.0)
     mean = (shares * numbers).sum(axis=-1, keepdims=True)
     variance: FloatArray = (shares * (numbers - mean) ** 2).sum(axis=-1) + 1.0 / 12.0
     return frozen(variance)
-
-
-def _position(counts: FloatArray, quantile: float) -> FloatArray:
-    """Return where the quantile lies per row, in buckets from the lower edge of bucket 0, linear within a bucket."""
-    cumulative = counts.cumsum(axis=-1)
-    target = quantile * cumulative[:, -1]
-    bucket = np.argmax(cumulative >= target[:, np.newaxis], axis=-1)
-    rows = np.arange(len(counts))
-    inside = counts[rows, bucket]
-    before = cumulative[rows, bucket] - inside
-    position: FloatArray = bucket + np.where(inside > 0, (target - before) / np.maximum(inside, 1.0), 0.0)
-    return position

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluator.statistics.counts import FloatArray
-from evaluator.statistics.histograms import quantile_bucket, smoothed
+from evaluator.statistics.histograms import quantile_buckets, smoothed
 
 _SLOWDOWNS: Final = (1.05, 1.1, 1.2, 1.4, 1.8)
 # The past's quantile, how much slower than it in time, and the masses that alternatives have beyond.
@@ -36,6 +36,8 @@ _NEWTON_STEPS: Final = 12
 _NEAR: Final = 0.01
 _ALL: Final = slice(None)
 _STEEPEST: Final = 40.0
+_LOG_SLOWDOWNS: Final = np.log(np.array(_SLOWDOWNS))
+_MASSES: Final = np.array([mass for _, _, masses in _CUTS for mass in masses])[:, np.newaxis]
 
 
 def prior_weights() -> FloatArray:
@@ -69,53 +71,43 @@ def log_evidence(logs: FloatArray, test_share: FloatArray, control_share: FloatA
 
 def _tilts(past: FloatArray, shape: FloatArray, ratio: float) -> FloatArray:
     """Tilt each row's shape so that its mean moves up by each slowdown; outside the past's reach the tilt is flat."""
-    moves = np.log(np.array(_SLOWDOWNS)) / math.log(ratio)
-    lowest = quantile_bucket(past, _TAIL)[:, np.newaxis, np.newaxis]
-    highest = quantile_bucket(past, 1.0 - _TAIL)[:, np.newaxis, np.newaxis] + moves[:, np.newaxis]
+    moves = _LOG_SLOWDOWNS / math.log(ratio)
+    lowest, quantile = (buckets[:, np.newaxis, np.newaxis] for buckets in quantile_buckets(past, (_TAIL, 1.0 - _TAIL)))
+    highest = quantile + moves[:, np.newaxis]
     scores = np.clip(np.arange(past.shape[-1], dtype=np.float64), lowest, np.maximum(highest, lowest + 1))
     weights = shape[:, np.newaxis, :]
     scores = scores - (weights * scores).sum(axis=-1, keepdims=True)
     tilt = np.zeros((*scores.shape[:-1], 1))
     # Where a few batches are far slower than all others, Newton's step overshoots, and then falls back below 0.
     low, high = np.zeros_like(tilt), np.full_like(tilt, _STEEPEST)
-    for _ in range(_NEWTON_STEPS):
-        mass = _exponential(weights, tilt * scores)
-        mean = (mass * scores).sum(axis=-1, keepdims=True)
-        spread = (mass * scores * scores).sum(axis=-1, keepdims=True) - mean * mean
+    for steps_left in reversed(range(_NEWTON_STEPS + 1)):
+        exponents = tilt * scores
+        greatest = exponents.max(axis=-1, keepdims=True)
+        tilted = weights * np.exp(exponents - greatest)
+        total = tilted.sum(axis=-1, keepdims=True)
+        moved = tilted / total * scores
+        mean = moved.sum(axis=-1, keepdims=True)
         short = moves[:, np.newaxis] - mean
         near = np.abs(short) < _NEAR
-        if near.all():
+        if near.all() or not steps_left:
             break
+        spread = (moved * scores).sum(axis=-1, keepdims=True) - mean * mean
         low, high = np.where(short > 0.0, tilt, low), np.where(short > 0.0, high, tilt)
         newton = tilt + short / np.maximum(spread, 0.05)
         following = np.where((newton > low) & (newton < high), newton, 0.5 * (low + high))
         # Each row stops on its own, so that no batch size's bet hangs on which others were seen in the look.
         tilt = np.where(near, tilt, following)
-    exponents = tilt * scores
-    greatest = exponents.max(axis=-1, keepdims=True)
-    total = np.log((weights * np.exp(exponents - greatest)).sum(axis=-1, keepdims=True)) + greatest
-    tilted: FloatArray = exponents - total
-    return tilted
-
-
-def _exponential(weights: FloatArray, exponents: FloatArray) -> FloatArray:
-    mass = weights * np.exp(exponents - exponents.max(axis=-1, keepdims=True))
-    proportions: FloatArray = mass / mass.sum(axis=-1, keepdims=True)
-    return proportions
+    logs: FloatArray = exponents - (np.log(total) + greatest)
+    return logs
 
 
 def _steps(past: FloatArray, shape: FloatArray, ratio: float) -> FloatArray:
     """Give the buckets above each step's cut its mass; a cut beyond the last bucket leaves the shape as it is."""
-    cuts = np.stack(
-        [
-            quantile_bucket(past, quantile) + 1 + round(math.log(factor) / math.log(ratio))
-            for quantile, factor, _ in _CUTS
-        ],
-        axis=-1,
-    )
+    found = quantile_buckets(past, [quantile for quantile, _, _ in _CUTS])
+    beyond = [1 + round(math.log(factor) / math.log(ratio)) for _, factor, _ in _CUTS]
+    cuts = np.stack([bucket + further for bucket, further in zip(found, beyond, strict=True)], axis=-1)
     above = np.repeat(np.arange(past.shape[-1]) >= cuts[..., np.newaxis], _MASSES_PER_CUT, axis=1)
-    mass = np.array([mass for _, _, masses in _CUTS for mass in masses])[:, np.newaxis]
-    tail = np.clip((shape[:, np.newaxis] * above).sum(axis=-1, keepdims=True), 1e-12, 0.5 * mass)
-    logs = np.where(above, np.log(mass / tail), np.log((1.0 - mass) / (1.0 - tail)))
+    tail = np.clip((shape[:, np.newaxis] * above).sum(axis=-1, keepdims=True), 1e-12, 0.5 * _MASSES)
+    logs = np.where(above, np.log(_MASSES / tail), np.log((1.0 - _MASSES) / (1.0 - tail)))
     stepped: FloatArray = np.where(above.any(axis=-1, keepdims=True), logs, 0.0)
     return stepped
