@@ -162,136 +162,19 @@ def project(
     if not margin.curved:
         both = share * test_rate + (1.0 - share) * stable_rate
         return both, both
-    bracket = _bracket(side, margin.a, margin.b, test_rate, stable_rate)
+    bracket = bracket_of(side is Side.HARM, margin.a, margin.b, test_rate, stable_rate)
     return search((margin.a, margin.b), bracket, test_rate, stable_rate, share)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Wager:
-    """What is bet on at a look, of which (*shape) are windows.
-
-    stable_rate, alike: as in `candidates`, known before the windows. test, stable: (n, x) of each, both (*shape).
-    margin: of them all, or those of several tests, which are the last axis of the shape.
-    """
-
-    side: Side
-    margin: Margin | Margins
-    stable_rate: FloatArray
-    alike: FloatArray
-    test: tuple[FloatArray, FloatArray]
-    stable: tuple[FloatArray, FloatArray]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Spoken:
-    """Of a wager what says something: `speaks`, (*shape, J), tells which, and all others are of these alone."""
-
-    wager: Wager
-    speaks: npt.NDArray[np.bool_]
-    test_rate: FloatArray
-    stable_rate: FloatArray
-    test: tuple[FloatArray, FloatArray]
-    stable: tuple[FloatArray, FloatArray]
-
-    @classmethod
-    def of(cls, wager: Wager) -> Self:
-        """Return what says something."""
-        rates = candidates(wager.side, wager.margin, wager.stable_rate, wager.alike)
-        informative = (wager.test[0] > 0) & (wager.margin.is_limit | (wager.stable[0] > 0))
-        speaks = ~np.isnan(rates) & informative[..., np.newaxis]
-        zeros = np.zeros(speaks.shape)
-        ts, n_c, x_c, n_s, x_s = (
-            (zeros + values[..., np.newaxis])[speaks] for values in (wager.stable_rate, *wager.test, *wager.stable)
-        )
-        return cls(wager, speaks, (zeros + rates)[speaks], ts, (n_c, x_c), (n_s, x_s))
-
-    @property
-    def share(self) -> FloatArray:
-        """The test arm's share of the window's requests."""
-        return self.test[0] / (self.test[0] + self.stable[0])
-
-    def log_bets(self, s: FloatArray, c: FloatArray) -> FloatArray:
-        """Return ln e per candidate, (*shape, J), by the projections onto the line."""
-        logs = np.zeros(self.speaks.shape)
-        logs[self.speaks] = _log_ratio(*self.test, self.test_rate, c) + _log_ratio(*self.stable, self.stable_rate, s)
-        return logs
-
-
-def log_bets(
-    side: Side,
-    margin: Margin,
+def bracket_of(
+    is_harm: bool | npt.NDArray[np.bool_],
+    a: float | FloatArray,
+    b: float | FloatArray,
+    test_rate: FloatArray,
     stable_rate: FloatArray,
-    alike: FloatArray,
-    *,
-    test: tuple[FloatArray, FloatArray],
-    stable: tuple[FloatArray, FloatArray],
-) -> FloatArray:
-    """Return ln e per candidate, (*shape, J), zero where a window or a candidate says nothing.
-
-    Arguments as in `Wager`.
-    """
-    return log_bets_each([Wager(side, margin, stable_rate, alike, test, stable)])[0]
-
-
-def log_bets_each(wagers: Sequence[Wager]) -> list[FloatArray]:
-    """Return `log_bets` of each wager; what takes a search is searched for side by side."""
-    spoken = [_Spoken.of(wager) for wager in wagers]
-    searched = iter(_search_each([one for one in spoken if one.wager.margin.curved and one.test_rate.size]))
-    logs = []
-    for one in spoken:
-        if not one.test_rate.size:
-            logs.append(np.zeros(one.speaks.shape))
-        elif isinstance(one.wager.margin, Margins) or one.wager.margin.curved:
-            logs.append(one.log_bets(*next(searched)))
-        else:
-            s, c = project(one.wager.side, one.wager.margin, one.test_rate, one.stable_rate, one.share)
-            logs.append(one.log_bets(s, c))
-    return logs
-
-
-def _search_each(spoken: Sequence[_Spoken]) -> list[tuple[FloatArray, FloatArray]]:
-    """Return (s, c) of what each says; no one's search hangs on another's."""
-    if len(spoken) == 1 and isinstance(margin := spoken[0].wager.margin, Margin):
-        return [project(spoken[0].wager.side, margin, spoken[0].test_rate, spoken[0].stable_rate, spoken[0].share)]
-    parts: list[tuple[FloatArray, ...]] = []
-    numbers: list[npt.NDArray[np.intp]] = []
-    sofar = 0
-    for one in spoken:
-        a, b, of, tests = _lines(one)
-        bracket = _bracket(one.wager.side, a, b, one.test_rate, one.stable_rate)
-        parts.append((a, b, *bracket, one.test_rate, one.stable_rate, one.share))
-        numbers.append(of + sofar)
-        sofar += tests
-    if not parts:
-        return []
-    a, b, touching, low, high, test_rate, stable_rate, share = map(np.concatenate, zip(*parts, strict=True))
-    s, c = search((a, b), (touching, low, high), test_rate, stable_rate, share, np.concatenate(numbers))
-    ends = np.cumsum([one.test_rate.size for one in spoken])[:-1]
-    return list(zip(np.split(s, ends), np.split(c, ends), strict=True))
-
-
-def _lines(one: _Spoken) -> tuple[FloatArray, FloatArray, npt.NDArray[np.intp], int]:
-    """Return a and b of what says something, the test that each is of, and how many tests there are."""
-    margin, size = one.wager.margin, one.test_rate.size
-    if isinstance(margin, Margin):
-        return np.full(size, margin.a), np.full(size, margin.b), np.zeros(size, dtype=np.intp), 1
-    of = np.broadcast_to(np.arange(len(margin.a))[:, np.newaxis], one.speaks.shape)[one.speaks]
-    return margin.a[of], margin.b[of], of, len(margin.a)
-
-
-def _bracket(
-    side: Side, a: float | FloatArray, b: float | FloatArray, test_rate: FloatArray, stable_rate: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return where the test arm's rate touches the line, and the limits of s."""
     touching = (test_rate - a) / b
     lowest, highest = np.maximum(0.0, -a / b), np.minimum(1.0, (1.0 - a) / b)
-    if side is Side.HARM:
-        return touching, np.maximum(stable_rate, lowest), np.minimum(touching, highest)
-    return touching, np.maximum(touching, lowest), np.minimum(stable_rate, highest)
-
-
-def _log_ratio(n: FloatArray, x: FloatArray, rate: FloatArray, null_rate: FloatArray) -> FloatArray:
-    """Return x ln(rate/null) + (n-x) ln((1-rate)/(1-null)) without cancellation where the rates are close."""
-    gap = rate - null_rate
-    logs: FloatArray = x * np.log1p(gap / null_rate) + (n - x) * np.log1p(-gap / (1.0 - null_rate))
-    return logs
+    low, high = np.where(is_harm, stable_rate, touching), np.where(is_harm, touching, stable_rate)
+    return touching, np.maximum(low, lowest), np.minimum(high, highest)

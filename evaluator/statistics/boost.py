@@ -15,9 +15,10 @@ from typing import Final
 
 import numpy as np
 
-from evaluator.statistics.bets import Margin, Side, log_bets
+from evaluator.statistics.bets import Margin, Side
 from evaluator.statistics.counts import FloatArray
 from evaluator.statistics.process import EProcess, log_sum_exp
+from evaluator.statistics.wagers import log_bets
 
 _DEVIATIONS: Final = 12.0
 """Outcomes further from their mean have no weight that a float shows."""

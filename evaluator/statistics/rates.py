@@ -20,8 +20,6 @@ from evaluator.statistics.agreement import Agreement
 from evaluator.statistics.bets import (
     Margin,
     Side,
-    Wager,
-    log_bets_each,
     prior_weights,
     smoothed_rate,
     superiority_weights,
@@ -29,6 +27,7 @@ from evaluator.statistics.bets import (
 from evaluator.statistics.boost import boosted_bets
 from evaluator.statistics.counts import FloatArray, check_part, checked_counts, checked_parts, frozen
 from evaluator.statistics.process import EProcess, advance, log_threshold, look_cap, open_process, reset
+from evaluator.statistics.wagers import Wager, log_bets_each
 
 # Bets made from a handful of requests are far off and lose more than the wait for a hundred costs.
 ENOUGH_PAST: Final = 100

@@ -25,6 +25,7 @@ from evaluator.statistics.bets import Margin, Side
 from evaluator.statistics.counts import FloatArray, checked_counts
 from evaluator.statistics.histograms import Past, RuntimeWindows, at_least, quantile_bucket, shifted
 from evaluator.statistics.process import EProcess, advance, look_cap, open_process
+from evaluator.statistics.wagers import log_bets
 
 # Fewer batches of one size than these say too little of its histogram to bet on a shape.
 ENOUGH_PAST: Final = 30
@@ -253,7 +254,7 @@ def _log_bets_non_inferior(
     alike = bets.smoothed_rate(n_past, slower_tail)[row_of]
     # A cut beyond the last bucket counts nothing of the test arm, which would pass for fast.
     countable = (cut + test.margin < arm.shape[-1])[row_of]
-    return bets.log_bets(
+    return log_bets(
         Side.NON_INFERIOR,
         Margin(test.offset),
         stable_rate,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evaluator.statistics.bets import Margins, Side, Wager, log_bets_each, smoothed_rate
+from evaluator.statistics.bets import Margins, Side, smoothed_rate
 from evaluator.statistics.counts import FloatArray
 from evaluator.statistics.process import EProcess, advance_each
 from evaluator.statistics.rates import (
@@ -22,6 +22,7 @@ from evaluator.statistics.rates import (
     update,
     wager_of,
 )
+from evaluator.statistics.wagers import Wager, log_bets_each
 
 
 class Judged(NamedTuple):

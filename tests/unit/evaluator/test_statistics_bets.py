@@ -11,11 +11,11 @@ from evaluator.statistics.bets import (
     Margin,
     Side,
     candidates,
-    log_bets,
     prior_weights,
     project,
     smoothed_rate,
 )
+from evaluator.statistics.wagers import log_bets
 
 MARGINS = [Margin(), Margin(0.0005, 1.1), Margin(0.0025, 1.5), Margin(0.02, 1.0), Margin(-0.02, 1.0), Margin(0.1, 0.7)]
 
