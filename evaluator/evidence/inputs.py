@@ -1,7 +1,7 @@
 """The inputs of both arms against their reference profiles: P3 of each, and whether the world has changed."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Self
 
@@ -101,18 +101,7 @@ class ArmInputs:
 
     def most_moved(self, number: int) -> list[FeatureShift]:
         """The features that moved most in the present phase, largest first; empty while it has no rows."""
-        moved = sorted((-shift, name, row) for row, (name, shift) in enumerate(self.shifts()))[:number]
-        far = self._distances([row for _, _, row in moved])
-        return [FeatureShift(name, -fall, *of) for (fall, name, _), of in zip(moved, far, strict=True)]
-
-    def _distances(self, features: list[int]) -> list[tuple[float, float]]:
-        """PSI and Jensen-Shannon of features by their own bins; 0 where too little was seen."""
-        reference, seen = self.test.reference.counts[features], self.counts[features]
-        real = np.arange(seen.shape[-1]) < np.array(self.test.reference.bins)[features, np.newaxis]
-        enough = seen.sum(axis=-1) >= distances.ENOUGH_TO_SHOW
-        of_both = distances.psi(reference, seen, real), distances.jensen_shannon(reference, seen)
-        psi, divergence = (np.where(enough, values, 0.0).tolist() for values in of_both)
-        return list(zip(psi, divergence, strict=True))
+        return most_moved([self], number)
 
     def after(self, rows: BinRows, cap: float = math.inf, effects: FloatArray | None = None) -> "ArmInputs":
         """The arm's inputs after one look.
@@ -128,6 +117,37 @@ class ArmInputs:
         # The look that raised the alarm shows the drift; what came before it would hide it.
         before = self.counts if test.drifted is self.test.drifted else np.zeros_like(self.counts)
         return replace(self, test=test, counts=frozen(before + counts), alike=alike)
+
+
+def most_moved(arms: Iterable[ArmInputs], number: int) -> list[FeatureShift]:
+    """The features that moved most in the present phases of arms, each as in the one in which it moved most."""
+    furthest: dict[str, tuple[float, ArmInputs, int]] = {}
+    for arm in arms:
+        for row, (name, shift) in enumerate(arm.shifts()):
+            if name not in furthest or shift >= furthest[name][0]:
+                furthest[name] = shift, arm, row
+    shown = sorted(furthest.items(), key=lambda one: (-one[1][0], one[0]))[:number]
+    far = _distances([(arm, row) for _, (_, arm, row) in shown])
+    return [FeatureShift(name, shift, *of) for (name, (shift, _, _)), of in zip(shown, far, strict=True)]
+
+
+def _distances(features: Sequence[tuple[ArmInputs, int]]) -> list[tuple[float, float]]:
+    """PSI and Jensen-Shannon of features by their own bins; 0 where too little was seen.
+
+    Those that stand in tables of as many bins are compared in one.
+    """
+    found: dict[int, tuple[float, float]] = {}
+    for bins in {arm.counts.shape[1] for arm, _ in features}:
+        places = [place for place, (arm, _) in enumerate(features) if arm.counts.shape[1] == bins]
+        alike = [(arm.test.reference, arm.counts, row) for arm, row in map(features.__getitem__, places)]
+        reference = np.array([profile.counts[row] for profile, _, row in alike])
+        real = ~np.array([profile.surplus[row] for profile, _, row in alike])
+        seen = np.array([counts[row] for _, counts, row in alike])
+        enough = seen.sum(axis=-1) >= distances.ENOUGH_TO_SHOW
+        of_both = distances.psi(reference, seen, real), distances.jensen_shannon(reference, seen)
+        psi, divergence = (np.where(enough, values, 0.0).tolist() for values in of_both)
+        found.update(zip(places, zip(psi, divergence, strict=True), strict=True))
+    return [found[place] for place in range(len(features))]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

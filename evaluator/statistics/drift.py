@@ -44,6 +44,8 @@ class DriftReference:
              bound leaves nothing to test, or the feature has no such cut.
     watch, retreat: (2, features, cuts, 2, bets) what one observation on the side and one not on it add to log
     e.
+    surplus: (features, bins) true for a bin that the feature does not have.
+    sides: (features) how many of `tested`.
     """
 
     counts: FloatArray
@@ -53,6 +55,8 @@ class DriftReference:
     tested: npt.NDArray[np.bool_]
     watch: FloatArray
     retreat: FloatArray
+    surplus: npt.NDArray[np.bool_]
+    sides: npt.NDArray[np.intp]
 
     @classmethod
     def of(
@@ -85,8 +89,8 @@ class DriftReference:
         expected = np.stack((below, 1.0 - below), axis=-1)
         bound = expected + bounds[:, np.newaxis, np.newaxis]
         bins = tuple(len(row) for row in rows)
-        real = np.arange(table.shape[1] - 1) < np.array(bins)[:, np.newaxis] - 1
-        tested = real[..., np.newaxis] & (bound < 1.0)
+        surplus = np.arange(table.shape[1]) >= np.array(bins)[:, np.newaxis]
+        tested = ~surplus[:, 1:, np.newaxis] & (bound < 1.0)
         limit = np.where(tested, bound, 0.5)[..., np.newaxis]
         beyond = limit + np.minimum(np.array(_INCREMENTS), 0.5 * (1.0 - limit))
         within = limit - np.minimum(bounds[:, np.newaxis, np.newaxis, np.newaxis] * np.array(_RETREATS), 0.5 * limit)
@@ -98,6 +102,8 @@ class DriftReference:
             tested=tested,
             watch=frozen(np.log(np.stack((beyond / limit, (1.0 - beyond) / (1.0 - limit))))),
             retreat=frozen(np.log(np.stack((within / limit, (1.0 - within) / (1.0 - limit))))),
+            surplus=surplus,
+            sides=tested.sum(axis=(1, 2)),
         )
 
 
@@ -191,8 +197,7 @@ def _log_e(reference: DriftReference, drifted: bool, looks: int, wealth: FloatAr
 
 def _feature_log_e(reference: DriftReference, drifted: bool, looks: int, wealth: FloatArray) -> FloatArray:
     log_e = np.logaddexp(log_sum_exp(wealth), math.log(_RESERVE / (looks + 1)))
-    tested = reference.tested
-    sides = tested.sum(axis=(1, 2))
+    tested, sides = reference.tested, reference.sides
     some = sides > 0
     features: FloatArray = np.full(len(wealth), -math.inf)
     if drifted:
@@ -210,8 +215,7 @@ def _counts(reference: DriftReference, rows: Sequence[Sequence[int]] | FloatArra
         if len(row) != bins and not (isinstance(row, np.ndarray) and len(row) == reference.counts.shape[1]):
             raise ValueError(f"feature {feature} has {bins} bins, got {len(row)} counts")
     counts = checked_counts("counts", _filled(rows, reference.counts.shape[1]))
-    surplus = np.arange(counts.shape[1]) >= np.array(reference.bins)[:, np.newaxis]
-    if counts[surplus].any():
+    if counts[reference.surplus].any():
         raise ValueError("counts in bins that the reference's feature does not have")
     return counts
 

@@ -25,7 +25,7 @@ from evaluator.statistics.bets import Margin, Side
 from evaluator.statistics.counts import FloatArray, checked_counts
 from evaluator.statistics.histograms import Past, RuntimeWindows, at_least, quantile_bucket, shifted
 from evaluator.statistics.process import EProcess, advance, look_cap, open_process
-from evaluator.statistics.wagers import log_bets
+from evaluator.statistics.wagers import Wager, log_bets_each
 
 # Fewer batches of one size than these say too little of its histogram to bet on a shape.
 ENOUGH_PAST: Final = 30
@@ -212,25 +212,29 @@ def update(test: RuntimeTest, windows: RuntimeWindows) -> RuntimeTest:
 
 def update_each(tests: Sequence[RuntimeTest], windows: RuntimeWindows) -> list[RuntimeTest]:
     """Return tests after one look's windows; where they have one past they go on with one."""
-    judged = _of_each_past(tests, lambda past: _judged_by(past, windows))
-    return [_update(test, one) for test, one in zip(tests, judged, strict=True)]
+    judged = list(zip(tests, _of_each_past(tests, lambda past: _judged_by(past, windows)), strict=True))
+    wagered = iter(log_bets_each([_wager_of(*one) for one in judged if _wagers(*one)]))
+    return [_update(*one, next(wagered) if _wagers(*one) else None) for one in judged]
 
 
-def _update(test: RuntimeTest, judged: _Judged) -> RuntimeTest:
+def _wagers(test: RuntimeTest, judged: _Judged) -> bool:
+    """Whether it has a wager on the windows: harm bets on the histograms' shapes."""
+    return test.side is Side.NON_INFERIOR and len(judged.test) > 0
+
+
+def _update(test: RuntimeTest, judged: _Judged, wagered: FloatArray | None) -> RuntimeTest:
     process, agreement = test.process, test.agreement
-    if judged.informative.any():
-        judge = _log_bets_harm if test.side is Side.HARM else _log_bets_non_inferior
+    if len(judged.test):
         log_e = np.zeros((*judged.informative.shape, process.log_weights.size))
-        log_e[judged.informative] = judge(test, judged.histograms, judged.row_of, judged.test, judged.control)
+        log_e[judged.informative] = _log_bets_harm(test, judged) if wagered is None else wagered
         process = advance(process, log_e.sum(axis=0), test.cap)
         if agreement is not None:
             agreement, process = agreement.after(test.process, process)
     return replace(test, past=judged.after, process=process, agreement=agreement)
 
 
-def _log_bets_harm(
-    test: RuntimeTest, past: FloatArray, row_of: npt.NDArray[np.intp], arm: FloatArray, control: FloatArray
-) -> FloatArray:
+def _log_bets_harm(test: RuntimeTest, judged: _Judged) -> FloatArray:
+    past, row_of, arm, control = judged.histograms, judged.row_of, judged.test, judged.control
     slower = shifted(control, test.margin)
     n_test, n_control = arm.sum(axis=-1), slower.sum(axis=-1)
     both = n_test + n_control
@@ -244,9 +248,9 @@ def _log_bets_harm(
     return total
 
 
-def _log_bets_non_inferior(
-    test: RuntimeTest, past: FloatArray, row_of: npt.NDArray[np.intp], arm: FloatArray, control: FloatArray
-) -> FloatArray:
+def _wager_of(test: RuntimeTest, judged: _Judged) -> Wager:
+    """Return what a test of non-inferiority bets on the windows."""
+    past, row_of, arm, control = judged.histograms, judged.row_of, judged.test, judged.control
     cut = cut_of(test, past)
     tail, slower_tail = at_least(past, cut), at_least(past, cut + test.margin)
     n_past = past.sum(axis=-1)
@@ -254,8 +258,8 @@ def _log_bets_non_inferior(
     alike = bets.smoothed_rate(n_past, slower_tail)[row_of]
     # A cut beyond the last bucket counts nothing of the test arm, which would pass for fast.
     countable = (cut + test.margin < arm.shape[-1])[row_of]
-    return log_bets(
-        Side.NON_INFERIOR,
+    return Wager(
+        test.side,
         Margin(test.offset),
         stable_rate,
         alike,

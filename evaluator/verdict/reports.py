@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from evaluator.evidence.inputs import ArmInputs, FeatureShift
+from evaluator.evidence.inputs import ArmInputs, FeatureShift, most_moved
 from evaluator.evidence.state import State
 from evaluator.gates.balance import BalanceGate
 from evaluator.gates.cohorts import CohortGate
@@ -114,11 +114,7 @@ def report_gates(
 def report_inputs(state: State) -> DriftReport:
     """The inputs of both arms; an arm without a reference profile has no evidence."""
     test, stable = state.inputs.test, state.inputs.stable
-    shifts: dict[str, FeatureShift] = {}
-    for arm in (test, stable):
-        for one in arm.most_moved(_FEATURES_SHOWN) if arm is not None and state.watches_inputs else ():
-            shifts[one.name] = max(one, shifts.get(one.name, one), key=lambda shift: shift.shift)
-    largest = sorted(shifts.values(), key=lambda one: (-one.shift, one.name))[:_FEATURES_SHOWN]
+    watched = [arm for arm in (test, stable) if arm is not None and state.watches_inputs]
     return DriftReport(
         test_drifted=test is not None and test.test.drifted,
         stable_drifted=stable is not None and stable.test.drifted,
@@ -126,7 +122,7 @@ def report_inputs(state: State) -> DriftReport:
         stable_rows=stable.rows if stable is not None else 0,
         test=drift_evidence(test),
         stable=drift_evidence(stable),
-        features=tuple(largest),
+        features=tuple(most_moved(watched, _FEATURES_SHOWN)),
     )
 
 
