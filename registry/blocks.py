@@ -15,7 +15,7 @@ _MOST_ROWS: Final = 64
 
 def in_blocks(
     ask: Callable[[T | None, int], Sequence[T]],
-    octets: Callable[[T], int],
+    weigh: Callable[[T], int],
     limit: int,
     most: int = FITTING_BYTES,
 ) -> Page[T]:
@@ -23,22 +23,22 @@ def in_blocks(
 
     Args:
         ask: rows after one (None: from the first on), at most so many.
-        octets: how many bytes of a row are sent at least.
+        weigh: what a row counts for: how many bytes of it are sent at least, where `most` is of bytes.
         limit: at most so many rows.
-        most: bytes (or whatever `octets` counts) that one answer holds.
+        most: what the rows of one answer may count for together.
     """
-    taken, sum_octets, size = list[T](), 0, _FIRST_ROWS
+    taken, weight, size = list[T](), 0, _FIRST_ROWS
     while len(taken) < limit:
         wanted = min(size, limit - len(taken))
         block = ask(taken[-1] if taken else None, wanted)
         for row in block:
-            sum_octets += octets(row)
-            if taken and sum_octets > most:
+            weight += weigh(row)
+            if taken and weight > most:
                 return Page(taken, cut_short=True)
             taken.append(row)
         if len(block) < wanted:
             break
         # As many as may fit, if they are like those before.
-        like = (most - sum_octets) * len(taken) // max(sum_octets, 1) + 1
+        like = (most - weight) * len(taken) // max(weight, 1) + 1
         size = max(1, min(2 * size, _MOST_ROWS, like))
     return Page(taken)

@@ -138,15 +138,14 @@ def _distances(features: Sequence[tuple[ArmInputs, int]]) -> list[tuple[float, f
     """
     found: dict[int, tuple[float, float]] = {}
     for bins in {arm.counts.shape[1] for arm, _ in features}:
-        places = [place for place, (arm, _) in enumerate(features) if arm.counts.shape[1] == bins]
-        alike = [(arm.test.reference, arm.counts, row) for arm, row in map(features.__getitem__, places)]
-        reference = np.array([profile.counts[row] for profile, _, row in alike])
-        real = ~np.array([profile.surplus[row] for profile, _, row in alike])
-        seen = np.array([counts[row] for _, counts, row in alike])
+        alike = [(place, arm, row) for place, (arm, row) in enumerate(features) if arm.counts.shape[1] == bins]
+        reference = np.array([arm.test.reference.counts[row] for _, arm, row in alike])
+        real = ~np.array([arm.test.reference.surplus[row] for _, arm, row in alike])
+        seen = np.array([arm.counts[row] for _, arm, row in alike])
         enough = seen.sum(axis=-1) >= distances.ENOUGH_TO_SHOW
         of_both = distances.psi(reference, seen, real), distances.jensen_shannon(reference, seen)
         psi, divergence = (np.where(enough, values, 0.0).tolist() for values in of_both)
-        found.update(zip(places, zip(psi, divergence, strict=True), strict=True))
+        found |= {place: far for (place, *_), far in zip(alike, zip(psi, divergence, strict=True), strict=True)}
     return [found[place] for place in range(len(features))]
 
 

@@ -190,15 +190,15 @@ def _judged_by(past: Past, windows: RuntimeWindows) -> _Judged:
     enough = known.counts.sum(axis=-1)[rows] >= ENOUGH_PAST
     informative = enough & (windows.n_test > 0) & (windows.n_control > 0)
     # Of each past that windows are judged by the bets are made once.
-    cells = np.arange(known.counts[..., 0].size).reshape(known.counts.shape[:-1])[rows][informative]
-    used = np.flatnonzero(np.bincount(cells))
+    cells = np.arange(known.counts[..., 0].size).reshape(known.counts.shape[:-1])[rows]
+    used, row_of = np.unique(cells[informative], return_inverse=True)
     return _Judged(
         known.plus(windows.batches, windows.control),
         informative,
         windows.test[informative],
         windows.control[informative],
         known.counts.reshape(-1, known.counts.shape[-1])[used],
-        np.searchsorted(used, cells),
+        row_of,
     )
 
 

@@ -245,8 +245,7 @@ def _check_ledger(keys: Sequence[str]) -> None:
     Raises:
         FailedPreconditionError: LEDGER_BROKEN.
     """
-    same = set(keys[-_SAME_EVENT:])
-    key = same.pop() if len(keys) >= _SAME_EVENT and len(same) == 1 else ""
+    key = _same(keys[-_SAME_EVENT:]) if len(keys) >= _SAME_EVENT else ""
     if key.startswith(f"{events.primary_key.name}: "):
         raise FailedPreconditionError(
             "LEDGER_BROKEN",
@@ -262,14 +261,18 @@ def _in_the_way(keys: Sequence[str]) -> str:
     Args:
         keys: that were taken, attempt by attempt.
     """
-    same = set(keys)
-    key = same.pop() if len(same) == 1 else ""
+    key = _same(keys)
     if not key:
         return ""
     return (
         f". Each time one row was there already ({key}): if that is so again, it stands where a Registry is to write, "
         "as a row put in by hand or a table that was put back by itself does; take it out of the database"
     )
+
+
+def _same(keys: Sequence[str]) -> str:
+    """The key that was taken each time; empty: not always one, or not always the same."""
+    return keys[0] if len(set(keys)) == 1 else ""
 
 
 def _unavailable(state: str | None = None) -> UnavailableError:

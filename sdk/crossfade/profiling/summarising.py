@@ -125,17 +125,19 @@ def _watched(
     infinite = [place for place in without if columns[place].infinite]
     still = [place for place, one in columns.items() if place not in without and not changes(one.sample)]
     gone = {*without, *still}
-    whys = (("has no value in any row", empty), ("has nothing but infinities", infinite), ("never changes", still))
-    for why, places in whys if selection.by_wish else ():
-        if places:
+    unwatched = (
+        ("has ", "no value in any row", empty),
+        ("has ", "nothing but infinities", infinite),
+        ("", "never changes", still),
+    )
+    for verb, why, places in unwatched:
+        if places and selection.by_wish:
             name = names[places[0]]
-            raise ProfileError(f"--features: {name!r} {why}, so that nothing can be watched in it: leave it out")
+            raise ProfileError(f"--features: {name!r} {verb}{why}, so that nothing can be watched in it: leave it out")
     taken = evenly_spaced([place for place in columns if place not in gone], MAX_FEATURES)
     beyond = [] if selection.by_wish else [place for place in selection.inputs if place not in {*gone, *taken}]
     reasons = (
-        ("no value in any row", empty),
-        ("nothing but infinities", infinite),
-        ("never changes", still),
+        *((why, places) for _, why, places in unwatched),
         (f"a profile holds {MAX_FEATURES} features, and these are evenly spaced; choose: --features a,b,c", beyond),
     )
     return taken, tuple(

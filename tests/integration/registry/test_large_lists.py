@@ -35,12 +35,17 @@ LISTS: dict[str, tuple[Any, str, dict[str, str]]] = {
 """The request, the table, and what the copies of a row of that table have for themselves."""
 
 
+def columns_of(connection: "psycopg.Connection[tuple[object, ...]]", table: str) -> list[str]:
+    """Names of a table's columns."""
+    query = "SELECT column_name FROM information_schema.columns WHERE table_name = %s AND table_schema = 'public'"
+    return [str(name) for (name,) in connection.execute(query, (table,)).fetchall()]
+
+
 def multiply(
     connection: "psycopg.Connection[tuple[object, ...]]", table: str, changed: dict[str, str], rows: int = ROWS
 ) -> None:
     """Adds copies of one of a table's rows."""
-    query = "SELECT column_name FROM information_schema.columns WHERE table_name = %s AND table_schema = 'public'"
-    columns = [str(name) for (name,) in connection.execute(query, (table,)).fetchall()]
+    columns = columns_of(connection, table)
     values = ", ".join(f"{changed[name]} AS {name}" if name in changed else f"one.{name}" for name in columns)
     copies = f"SELECT {values} FROM one, numbers, long"  # noqa: S608 - our own names
     statement = (

@@ -13,7 +13,7 @@ from crossfade.registry.v1 import resources_pb2, service_pb2
 from registry.service.models import PAGE_ROWS
 from registry.sizes import FITTING_BYTES
 from tests.integration.registry.harness import Registry, new_id, signature, version
-from tests.integration.registry.test_large_lists import multiply
+from tests.integration.registry.test_large_lists import columns_of, multiply
 
 pytestmark = pytest.mark.postgres_only
 ROWS = 40
@@ -128,8 +128,7 @@ async def test_a_page_of_models_reads_hardly_more_lanes_than_it_holds(
     await registry.publish()
     models, segments = 14, 1_000
     for table in ("models", "lanes", "lane_versions"):
-        query = "SELECT column_name FROM information_schema.columns WHERE table_name = %s AND table_schema = 'public'"
-        columns = [str(name) for (name,) in shared_database.execute(query, (table,)).fetchall()]
+        columns = columns_of(shared_database, table)
         values = {"model": "one.model || model_number", "segment": "'segment-' || segment_number"}
         numbers = f"generate_series(1, {models}) AS model_number"
         if table != "models":
