@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from services.worker.pipes import messages
 from services.worker.pipes.link import Link
 from services.worker.process_config import ChildConfig
 from services.worker.settings import WorkerSettings
+from services.worker.supervisor.cores import pins
 from services.worker.supervisor.process import ForkServer, VersionProcess
 
 
@@ -79,6 +81,7 @@ async def serve(
     cores: frozenset[int] = frozenset(),
 ) -> AsyncIterator[Way]:
     """The Worker's processes of that version, without a supervisor's leases; `cores`: their processors, if not any."""
+    pinned = pins((), cores or os.sched_getaffinity(0), settings.front_ends, settings.pin_front_ends)
     address = free_address()
     key = ServingKey(name, "v1", Traffic.LIVE)
     credentials = read_credentials(settings)
@@ -92,6 +95,7 @@ async def serve(
             ordered_at=time.monotonic(),
             credentials=credentials,
             cores=cores,
+            pinned=pinned,
         )
     )
     process.link.send(messages.Tell(Context((LaneContext("", 1, 300.0),)), ()))

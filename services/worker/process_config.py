@@ -21,6 +21,7 @@ class ChildConfig:
         ordered_at: when loading was ordered, by the machine's monotonic clock.
         credentials: what it signs and serves with.
         cores: the processors that it runs on; empty: any.
+        pinned: the one that each front-end stays on; empty: they move.
     """
 
     key: ServingKey
@@ -31,3 +32,4 @@ class ChildConfig:
     ordered_at: float
     credentials: Credentials
     cores: frozenset[int] = frozenset()
+    pinned: tuple[int, ...] = ()

@@ -50,6 +50,8 @@ class WorkerSettings(ServiceSettings):
         queue_rows: rows that may wait for a version; beyond it requests are turned away.
         front_ends: processes that take a version's requests, each a gRPC server before the same engine. A connection
             reaches one of them.
+        pin_front_ends: each front-end stays on one processor, which takes less of it for a call; unset: where there are
+            no more processors than front-ends.
         inline_rows: where a program is small and runs on a CPU, a front-end runs a row that comes alone itself, which
             spares its caller two changes of process.
         pause_seconds: how long the engine pauses at a time for a larger batch, where that pays; 0: never.
@@ -88,6 +90,7 @@ class WorkerSettings(ServiceSettings):
     batch_seconds: float = Field(default=0.02, gt=0)
     queue_rows: int = Field(default=1024, ge=1)
     front_ends: int = Field(default=2, ge=1, le=32)
+    pin_front_ends: bool | None = None
     inline_rows: bool = True
     pause_seconds: float = Field(default=0.0004, ge=0, le=0.1)
     hang_seconds: float = Field(default=30.0, gt=0)

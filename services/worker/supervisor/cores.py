@@ -1,4 +1,4 @@
-"""Which processors a version's processes run on, where versions are not to share them."""
+"""Which processors a version's processes run on, where versions are not to share them, and each of its front-ends."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -14,3 +14,21 @@ def share(taken: Iterable[Collection[int]], cores: Collection[int], wanted: int)
     """
     users = Counter(core for one in taken for core in one)
     return frozenset(sorted(cores, key=lambda core: (users[core], core))[:wanted] if wanted else cores)
+
+
+def pins(
+    taken: Iterable[Collection[int]], cores: Collection[int], front_ends: int, wanted: bool | None
+) -> tuple[int, ...]:
+    """The processor that each front-end of one more version stays on; empty: they go wherever the version runs.
+
+    Args:
+        taken: the processors that the front-ends of each version stay on.
+        cores: those that the version runs on.
+        front_ends: how many it has.
+        wanted: whether they stay; None: where they are as many as the processors at least, so that each of those has
+            one of every version, and none can be the worse choice.
+    """
+    if wanted is None:
+        wanted = 1 < len(cores) <= front_ends
+    own = sorted(share(taken, cores, front_ends)) if wanted else []
+    return tuple(own[number % len(own)] for number in range(front_ends)) if own else ()

@@ -34,7 +34,8 @@ class Entry:
         process: while one runs.
         task: brings the artifact, or follows the process.
         silence: that its process left too many polls unanswered, as the end of a sentence; empty: it has not.
-        cores: the processors that its process runs on.
+        cores: the processors that its processes run on.
+        pinned: the one that each front-end stays on; empty: they move.
         overdue_at: when the process is killed unless it has come further.
     """
 
@@ -52,6 +53,7 @@ class Entry:
     task: "asyncio.Task[None] | None" = None
     silence: str = ""
     cores: frozenset[int] = frozenset()
+    pinned: tuple[int, ...] = ()
     overdue_at: float = field(default=float("inf"))
 
     @property

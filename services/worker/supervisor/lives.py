@@ -15,7 +15,7 @@ from services.worker.domain import Context, FailureCode, LoadError, LoadReport, 
 from services.worker.pipes import messages
 from services.worker.process_config import ChildConfig
 from services.worker.settings import WorkerSettings
-from services.worker.supervisor.cores import share
+from services.worker.supervisor.cores import pins, share
 from services.worker.supervisor.entries import Entry, ending_of, reason_of
 from services.worker.supervisor.meters import Meters
 from services.worker.supervisor.plan import Phase
@@ -173,9 +173,8 @@ class Lives:
         """One process from its start to its end."""
         assert entry.folder is not None  # noqa: S101 - for the type checker: only what was fetched is loaded
         try:
-            taken = (other.cores for other in self.entries.values() if other is not entry)
-            entry.cores = share(taken, os.sched_getaffinity(0), self._settings.version_cores)
-            config = self._config(key, entry.folder, entry.cores)
+            self._place(entry)
+            config = self._config(key, entry.folder, entry)
             process = await self._forks.start(config)
         except asyncio.CancelledError:
             self._remove(key, entry)
@@ -201,11 +200,19 @@ class Lives:
         if process.link.last_counts is not None:
             self.totals.update(key, process.link.last_counts)
         exit_code = await process.exit_code()
-        entry.process, entry.cores = None, frozenset()
+        entry.process, entry.cores, entry.pinned = None, frozenset(), ()
         self.totals.ended(key)
         self._ended(key, entry, exit_code, last_words or entry.silence)
 
-    def _config(self, key: ServingKey, folder: Path, cores: frozenset[int]) -> ChildConfig:
+    def _place(self, entry: Entry) -> None:
+        """Chooses the processors of the process that `entry` is about to have."""
+        settings = self._settings
+        others = [other for other in self.entries.values() if other is not entry]
+        entry.cores = share([other.cores for other in others], os.sched_getaffinity(0), settings.version_cores)
+        pinned = [other.pinned for other in others]
+        entry.pinned = pins(pinned, entry.cores, settings.front_ends, settings.pin_front_ends)
+
+    def _config(self, key: ServingKey, folder: Path, entry: Entry) -> ChildConfig:
         """What the process of `key` is started with.
 
         Raises:
@@ -220,7 +227,8 @@ class Lives:
             instance_id=self._instance_id,
             ordered_at=self._clock.monotonic(),
             credentials=read_credentials(self._settings),
-            cores=cores,
+            cores=entry.cores,
+            pinned=entry.pinned,
         )
 
     def _ready(self, key: ServingKey, entry: Entry, report: LoadReport) -> None:

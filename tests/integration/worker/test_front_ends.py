@@ -228,3 +228,18 @@ async def test_a_machine_that_stood_still_had_no_model_that_hangs(
         process.resume()
     assert len(await asyncio.gather(*calls)) == 6
     assert engine.is_running()
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+async def test_they_stay_on_processors_as_the_setting_says(
+    registry: FakeRegistry, start_worker: Any, artifacts: Any, want: Any, pinned: bool
+) -> None:
+    every = sorted(os.sched_getaffinity(0))
+    await registry.set_lanes(lane("scores", want(artifacts())))
+    app = await start_worker(front_ends=2, pin_front_ends=pinned)
+    await until(lambda: registry.state("scores", "v1") == "READY", 60)
+    _, (follower,) = processes_of(app)
+    lead = follower.parent()
+    assert lead is not None
+    found = [sorted(os.sched_getaffinity(one.pid)) for one in (lead, follower)]
+    assert found == ([every[:1], every[:2][-1:]] if pinned else [every, every])

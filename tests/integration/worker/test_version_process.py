@@ -53,6 +53,24 @@ async def test_all_its_threads_keep_to_its_processors(versions: Versions) -> Non
     assert [os.sched_getaffinity(thread) for thread in threads] == [{core}] * len(threads)
 
 
+async def test_its_front_ends_stay_on_a_processor_each_and_its_engine_moves(versions: Versions) -> None:
+    every = os.sched_getaffinity(0)
+    pinned = min(every), max(every)
+    process = await versions.ready("v1", pinned=pinned)
+    engine, follower = sorted(psutil.Process(process.pid).children(), key=lambda one: one.pid)
+    caller = Caller(versions.address("v1"))
+    await caller.predict(reference_rows(1))
+    await caller.channel.close()
+    for one, cores in ((psutil.Process(process.pid), {pinned[0]}), (follower, {pinned[1]}), (engine, every)):
+        threads = one.threads()
+        assert [os.sched_getaffinity(thread.id) for thread in threads] == [cores] * len(threads)
+
+
+async def test_front_ends_whose_processors_are_not_there_any_more_move(versions: Versions) -> None:
+    process = await versions.ready("v1", pinned=(1 << 12, 1 << 12))
+    assert os.sched_getaffinity(process.pid) == os.sched_getaffinity(0)
+
+
 async def test_its_fork_is_made_on_its_processors_too(versions: Versions) -> None:
     (core, *_) = every = os.sched_getaffinity(0)
     process = await versions.start("v1", cores=frozenset({core}))

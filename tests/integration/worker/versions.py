@@ -37,6 +37,7 @@ class Versions:
         front_ends: int = 2,
         otlp_endpoint: str = "",
         cores: frozenset[int] = frozenset(),
+        pinned: tuple[int, ...] = (),
     ) -> VersionProcess:
         """Starts the process of a version."""
         key = ServingKey("scores", version, Traffic.LIVE)
@@ -51,6 +52,7 @@ class Versions:
             ordered_at=time.monotonic(),
             credentials=self.credentials,
             cores=cores,
+            pinned=pinned,
         )
         process = await self.forks.start(config)
         self.processes.append(process)

@@ -1,6 +1,6 @@
-"""Each version gets processors that the fewest others have."""
+"""Each version gets processors that the fewest others have, and each of its front-ends one of those."""
 
-from services.worker.supervisor.cores import share
+from services.worker.supervisor.cores import pins, share
 
 CORES = range(4, 8)
 
@@ -23,3 +23,21 @@ def test_nobody_has_more_than_there_are() -> None:
 
 def test_all_run_on_all_unless_it_is_asked_for() -> None:
     assert share([{4}], CORES, 0) == set(CORES)
+
+
+def test_each_front_end_has_a_processor_of_its_own() -> None:
+    assert pins([], {5, 4}, 2, wanted=None) == (4, 5)
+
+
+def test_front_ends_beyond_the_processors_go_round() -> None:
+    assert pins([], {4, 5}, 3, wanted=None) == (4, 5, 4)
+
+
+def test_front_ends_move_where_there_are_processors_besides_and_where_there_is_one() -> None:
+    assert pins([], CORES, 2, wanted=None) == ()
+    assert pins([], {4}, 2, wanted=None) == ()
+
+
+def test_the_setting_goes_before() -> None:
+    assert pins([], {4, 5}, 2, wanted=False) == ()
+    assert pins([(4, 5)], CORES, 2, wanted=True) == (6, 7)
