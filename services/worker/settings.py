@@ -50,8 +50,8 @@ class WorkerSettings(ServiceSettings):
         queue_rows: rows that may wait for a version; beyond it requests are turned away.
         front_ends: processes that take a version's requests, each a gRPC server before the same engine. A connection
             reaches one of them.
-        pin_front_ends: each front-end stays on one processor, which takes less of it for a call; unset: where there are
-            no more processors than front-ends.
+        pin_front_ends: each front-end stays on one processor, which takes less of it for a call; unset: where a version
+            has two processors, and a front-end for each.
         inline_rows: where a program is small and runs on a CPU, a front-end runs a row that comes alone itself, which
             spares its caller two changes of process.
         pause_seconds: how long the engine pauses at a time for a larger batch, where that pays; 0: never.

@@ -2,6 +2,11 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable
+from typing import Final
+
+_FEW: Final = 2
+"""Where there are more, two versions that are called over a connection each may have both front-ends on one processor
+and leave the others idle."""
 
 
 def share(taken: Iterable[Collection[int]], cores: Collection[int], wanted: int) -> frozenset[int]:
@@ -25,10 +30,9 @@ def pins(
         taken: the processors that the front-ends of each version stay on.
         cores: those that the version runs on.
         front_ends: how many it has.
-        wanted: whether they stay; None: where they are as many as the processors at least, so that each of those has
-            one of every version, and none can be the worse choice.
+        wanted: whether they stay; None: on two processors, where there is one for each of them.
     """
     if wanted is None:
-        wanted = 1 < len(cores) <= front_ends
+        wanted = 1 < len(cores) <= min(front_ends, _FEW)
     own = sorted(share(taken, cores, front_ends)) if wanted else []
     return tuple(own[number % len(own)] for number in range(front_ends)) if own else ()

@@ -33,8 +33,9 @@ def test_front_ends_beyond_the_processors_go_round() -> None:
     assert pins([], {4, 5}, 3, wanted=None) == (4, 5, 4)
 
 
-def test_front_ends_move_where_there_are_processors_besides_and_where_there_is_one() -> None:
-    assert pins([], CORES, 2, wanted=None) == ()
+def test_front_ends_move_where_there_are_more_processors_or_none_besides() -> None:
+    assert pins([], {4, 5}, 1, wanted=None) == ()
+    assert pins([], CORES, 4, wanted=None) == ()
     assert pins([], {4}, 2, wanted=None) == ()
 
 
