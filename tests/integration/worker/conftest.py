@@ -13,6 +13,8 @@ from grpc import aio
 from crossfade.artifact import Architecture, Loop, package
 from crossfade.artifact.building import build
 from crossfade.predict.v1 import predict_pb2
+from router.app import App as Router
+from router.settings import RouterSettings
 from services.common.clock import Clock
 from services.worker.app import App
 from services.worker.settings import WorkerSettings
@@ -112,6 +114,23 @@ async def start_worker(registry: FakeRegistry, tmp_path: Path, token_keys: Path)
     yield start
     for app in apps:
         await app.stop()
+
+
+@pytest.fixture
+async def router(registry: FakeRegistry, token_keys: Path) -> AsyncIterator[Router]:
+    """A Router of the same Registry."""
+    made = Router(
+        RouterSettings(
+            listen="127.0.0.1:0",
+            registry=registry.address,
+            token_keys=token_keys,
+            log_level="error",
+            drain_seconds=0.2,
+        )
+    )
+    await made.start()
+    yield made
+    await made.stop()
 
 
 class Caller:

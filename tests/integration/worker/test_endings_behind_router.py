@@ -1,21 +1,18 @@
 """A test version whose model ends its process or hangs, behind a Router: callers notice nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from grpc import aio
 
 from crossfade.predict.v1 import predict_pb2
-from crossfade.registry.v1 import resources_pb2
 from router.app import App as Router
-from router.settings import RouterSettings
 from tests.fakes.models import Packaged, reference_rows, request_of
 from tests.fakes.registry import FakeRegistry, lane
 from tests.integration.worker.conftest import PREDICT
 from tests.integration.worker.ending import EXIT, SEGFAULT, SLEEP, told
+from tests.integration.worker.routed import route
 from tests.support.wait import until
 
 
@@ -49,36 +46,6 @@ class Calls:
             await asyncio.sleep(0.02)
 
 
-@pytest.fixture
-async def router(registry: FakeRegistry, token_keys: Path) -> AsyncIterator[Router]:
-    """A Router of the same Registry."""
-    made = Router(
-        RouterSettings(
-            listen="127.0.0.1:0",
-            registry=registry.address,
-            token_keys=token_keys,
-            log_level="error",
-            drain_seconds=0.2,
-        )
-    )
-    await made.start()
-    yield made
-    await made.stop()
-
-
-async def half_each(registry: FakeRegistry, router: Router, stable: Any, test: Any) -> None:
-    """Routes half of the calls to each version, where it is served."""
-    routes = lane("scores", stable, test, test=test.version)
-    for arm, version in (("stable", stable), ("test", test)):
-        serving = registry.serving("scores", version.version)
-        assert serving is not None
-        endpoint = resources_pb2.Endpoint(instance_id="w", address=serving.address)
-        next(one for one in routes.wanted if one.version == version.version).endpoints.append(endpoint)
-        routes.arms.add(arm=arm, version=version.version, share_bps=5_000, endpoints=[endpoint])
-    await registry.set_lanes(routes)
-    await until(lambda: any(one.arms for one in router.proxy.table.lanes.values()))
-
-
 @pytest.mark.parametrize(
     ("what", "words"),
     [
@@ -104,7 +71,7 @@ async def test_what_ends_a_test_version_is_answered_by_stable_until_that_has_fai
     await caller_of("v0")
     await caller_of("v1")
     before = {key.version: pid for key, pid in app.supervisor.pids().items()}
-    await half_each(registry, router, stable, test)
+    await route(registry, router, {"stable": stable, "test": test})
     async with aio.insecure_channel(router.address) as channel:
         calls = Calls(channel)
         await until(lambda: set(calls.answered) == {"v0", "v1"}, 30)
