@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from services.worker.front_end.finite_inputs import FiniteInputs
 from services.worker.front_end.inference import InferenceServicer
 from services.worker.front_end.lanes import LaneBook
 from services.worker.front_end.overload import Overload
+from services.worker.front_end.processors import give_way
 from services.worker.front_end.ranges import Ranges
 from services.worker.front_end.runner import Runner
 from services.worker.front_end.servicer import CountLabels, PredictServicer
@@ -94,7 +96,7 @@ class FrontEnd:
             classifies=manifest.scores is not None,
             on_batch=self._servicer.on_batch,
             on_lost=on_lost,
-            on_full=Overload(self._clock).refused,
+            on_full=Overload(self._clock, partial(give_way, config.free_cores)).refused,
             checks=(
                 FiniteInputs(manifest.signature, manifest.nan_policy).check,
                 Ranges(manifest.signature, bounds).check,

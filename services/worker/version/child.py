@@ -21,6 +21,7 @@ from crossfade.manifest import Manifest
 from services.worker.domain import FailureCode
 from services.worker.engine import engine_process
 from services.worker.front_end.front_end import read_manifest
+from services.worker.front_end.processors import stay_on
 from services.worker.pipes import forks, messages
 from services.worker.process_config import ChildConfig
 from services.worker.shared_memory.exchange import Exchange, keep_own_side
@@ -63,14 +64,18 @@ def _run(config: ChildConfig, pipe: socket.socket) -> None:
         pipe.close()
         engine_process.main(config, manifest, exchanges, own)
 
+    def stay(front_end: int) -> None:
+        if config.pinned:
+            stay_on(config.pinned[front_end])
+
     def follow(number: int, own: socket.socket) -> None:
         pipe.close()
-        _stay(config, number)
+        stay(number)
         follower.main(config, manifest, exchanges, exchanges[number], own)
 
     engine = forks.fork(run_engine)
     followers = [forks.fork(partial(follow, number)) for number in range(1, len(exchanges))]
-    _stay(config, 0)
+    stay(0)
     exchange = exchanges[0]
     keep_own_side(exchanges, exchange)
     threading.Thread(target=_end_with_supervisor, args=(pipe,), name="supervisor", daemon=True).start()
@@ -83,17 +88,6 @@ def _exchanges(config: ChildConfig, manifest: Manifest) -> list[Exchange]:
     # What waits, and what runs meanwhile.
     rows = settings.queue_rows + min(manifest.max_batch, settings.max_batch)
     return [Exchange(manifest.signature, rows) for _ in range(settings.front_ends)]
-
-
-def _stay(config: ChildConfig, front_end: int) -> None:
-    """Has this front-end, of which all threads are yet to begin, stay on its processor.
-
-    A call goes through three threads of it: where they are on one processor, no other one has to be woken each time.
-    """
-    if config.pinned:
-        # It may have been taken from the Worker meanwhile: any other does as well.
-        with contextlib.suppress(OSError):
-            os.sched_setaffinity(0, {config.pinned[front_end]})
 
 
 def _end_with_supervisor(pipe: socket.socket) -> None:

@@ -117,6 +117,11 @@ def niceness(process: psutil.Process) -> int:
     return os.getpriority(os.PRIO_PROCESS, process.pid)
 
 
+def processors(process: psutil.Process) -> list[int]:
+    """On which its threads may run, all taken together."""
+    return sorted({core for thread in process.threads() for core in os.sched_getaffinity(thread.id)})
+
+
 @pytest.mark.skipif(
     os.getpriority(os.PRIO_PROCESS, 0) == LOWEST_PRIORITY, reason="these tests run at the lowest priority themselves"
 )
@@ -124,10 +129,12 @@ async def test_a_flood_is_turned_away_with_a_hint_and_the_version_answers_on(
     registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
 ) -> None:
     await registry.set_lanes(lane("scores", want(artifacts(work=SLOW))))
-    app = await start_worker(queue_rows=4, max_batch=1, batch_seconds=10.0, front_ends=1, device="cpu")
+    options = {"queue_rows": 4, "max_batch": 1, "batch_seconds": 10.0, "front_ends": 1, "pin_front_ends": True}
+    app = await start_worker(**options, device="cpu")
     caller = await caller_of("v1")
     front_end, engine = version_processes(app)
     before = niceness(front_end), niceness(engine)
+    assert len(processors(front_end)) == 1
     serving = registry.serving("scores", "v1")
     assert serving is not None
     own_connection = (("grpc.use_local_subchannel_pool", 1),)
@@ -154,6 +161,7 @@ async def test_a_flood_is_turned_away_with_a_hint_and_the_version_answers_on(
     # Its engine, which answers, gets the processors that its front-end leaves.
     await until_async(is_lowered, 60)
     assert niceness(engine) == before[1]
+    assert processors(front_end) == processors(engine) == sorted(os.sched_getaffinity(0))
     for _ in range(5):
         await flooded()
     assert found["ok"] > 0

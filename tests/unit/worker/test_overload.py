@@ -1,4 +1,4 @@
-"""Priority goes down once, and not for bursts."""
+"""A front-end gives way once, and not for bursts."""
 
 from services.worker.front_end.overload import REFUSALS, WINDOW_SECONDS, Overload
 from tests.fakes.clock import ManualClock
