@@ -1,13 +1,16 @@
-"""NaN and infinities in requests, found before they are queued where a version does not take them."""
+"""NaN and infinities in requests: found before they are queued where a version does not take them, or named after."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
 from crossfade.manifest import NanPolicy
-from crossfade.tensor_spec import DType, Signature
+from crossfade.tensor_spec import DType, Signature, TensorSpec
 from services.common.errors import InvalidArgumentError
 from services.worker.shared_memory.tensors import Array, to_numbers
+
+_ADVICE: Final = "leave such rows out, or fill in what is missing"
 
 
 class FiniteInputs:
@@ -30,12 +33,23 @@ class FiniteInputs:
         """
         for place, spec in self._floats:
             array = inputs[place]
-            finite = np.isfinite(to_numbers(spec.dtype, array) if spec.dtype is DType.BF16 else array)
+            finite = _finite(spec, array)
             if not finite.all():
                 row = int(np.argwhere(~finite)[0][0])
                 raise InvalidArgumentError(
                     "INPUT_NOT_FINITE",
-                    f"input {spec.name!r} holds NaN or an infinity in row {row}, which this version refuses: leave "
-                    "such rows out, or fill in what is missing",
+                    f"input {spec.name!r} holds NaN or an infinity in row {row}, which this version refuses: {_ADVICE}",
                     field=f"inputs[{place}]",
                 )
+
+
+def said_of_row(signature: Signature, inputs: Sequence[Array], row: int) -> str:
+    """What to tell the caller whose row `row` got NaN or an infinity: that it held one; empty: it held none."""
+    for spec, array in zip(signature.inputs, inputs, strict=True):
+        if spec.dtype.is_float and not _finite(spec, array[row]).all():
+            return f"; its input {spec.name!r} holds NaN or an infinity there: {_ADVICE}"
+    return ""
+
+
+def _finite(spec: TensorSpec, array: Array) -> Array:
+    return np.isfinite(to_numbers(spec.dtype, array) if spec.dtype is DType.BF16 else array)

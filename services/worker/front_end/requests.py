@@ -31,14 +31,14 @@ class Answer(NamedTuple):
 
     Attributes:
         outputs: one array per output, [rows, ...]: views of memory that `Runner.release` gives to others.
-        finite: none of its rows holds NaN or an infinity.
+        bad_row: the first of its rows that holds NaN or an infinity, by its index; None: none does.
         classes: the predicted class of each row, by its index; empty unless the model is a classification.
         queue_seconds: how long it waited for the device.
         batch: the (last) batch that it was in.
     """
 
     outputs: Sequence[Array]
-    finite: bool
+    bad_row: int | None
     classes: list[int]
     queue_seconds: float
     batch: BatchRecord

@@ -222,7 +222,7 @@ class Runner:
                 self._ring.give_back(request.first)
             elif ran:
                 whole = batch.finite and piece.rows == request.rows
-                self._deliver(request, record, finite=whole or self._is_finite(request))
+                self._deliver(request, record, None if whole else self._bad_row(request))
             else:
                 _fail(request, self._error(batch))
 
@@ -236,17 +236,18 @@ class Runner:
             "QUEUE_FULL", f"the version's queue is full: {found}; {advice}", retry_seconds=seconds
         )
 
-    def _is_finite(self, request: Request) -> bool:
-        return bool(self.exchange.finite[request.first : request.first + request.rows].all())
+    def _bad_row(self, request: Request) -> int | None:
+        finite = self.exchange.finite[request.first : request.first + request.rows]
+        return None if finite.all() else int(finite.argmin())
 
-    def _deliver(self, request: Request, record: BatchRecord, *, finite: bool) -> None:
+    def _deliver(self, request: Request, record: BatchRecord, bad_row: int | None) -> None:
         if request.answer.done():
             return
         exchange = self.exchange
         start, stop = request.first, request.first + request.rows
         classes: list[int] = exchange.classes[start:stop].tolist() if self._classifies else []
         outputs = [array[start:stop] for array in exchange.outputs]
-        request.answer.set_result(Answer(outputs, finite, classes, record.started - request.queued, record))
+        request.answer.set_result(Answer(outputs, bad_row, classes, record.started - request.queued, record))
 
 
 _ERRORS: Final[dict[Outcome, Callable[[str], CrossfadeError]]] = {

@@ -29,6 +29,7 @@ from services.worker.front_end.acceptance import Acceptance, accept_seconds, tim
 from services.worker.front_end.call import Activity, Call
 from services.worker.front_end.callers import told
 from services.worker.front_end.counting import Counting
+from services.worker.front_end.finite_inputs import said_of_row
 from services.worker.front_end.lanes import LaneBook, Place
 from services.worker.front_end.overdue import Overdue
 from services.worker.front_end.prediction_ids import PredictionIds
@@ -224,7 +225,7 @@ class PredictServicer:
             answer = await request.answer
             await call.acceptance.finish()
             call.tally.queued(answer.queue_seconds)
-            self._check_answer(answer, call.span)
+            self._check_answer(answer, call.span, inputs)
             # Those rows that the token states, and that labels may therefore come for: coverage is their share.
             classes = answer.classes[:MAX_ROWS] or (NO_CLASS,) * min(inputs.rows, MAX_ROWS)
             call.tally.predicted(classes)
@@ -242,12 +243,14 @@ class PredictServicer:
         # The caller's deadline cancels its call; a call without one is ended here.
         return call.expires if call.expires < inf else None
 
-    def _check_answer(self, answer: Answer, span: RequestSpan | None) -> None:
+    def _check_answer(self, answer: Answer, span: RequestSpan | None, inputs: Inputs) -> None:
         if span is not None:
             span.waited(answer)
-        if not answer.finite:
+        if (row := answer.bad_row) is not None:
+            said = said_of_row(self.manifest.signature, inputs.arrays, row)
             raise InternalError(
-                "OUTPUT_NOT_FINITE", f"{self.key.model} {self.key.version} answered with NaN or an infinity"
+                "OUTPUT_NOT_FINITE",
+                f"{self.key.model} {self.key.version} answered row {row} with NaN or an infinity{said}",
             )
 
     def _check_live(self, request: predict_pb2.PredictRequest, pin: str, place: Place) -> None:

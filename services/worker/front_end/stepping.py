@@ -50,6 +50,7 @@ class Steps:
     its last values.
 
     Attributes:
+        given: what the request gave, one array per input, [rows, ...].
         outputs: of the latest step, one array per output, [rows, ...].
         classes: the predicted class of each row, by its index; empty: the model is no classification.
         count: how many steps were taken.
@@ -65,7 +66,7 @@ class Steps:
         self.classes: list[int] = []
         self.count = 0
         self._plan = plan
-        self._given = inputs.arrays
+        self.given = inputs.arrays
         self._limit = limit
         self._running = np.arange(inputs.rows)
         self._all = inputs.rows
@@ -75,10 +76,14 @@ class Steps:
         """Rows of the next step."""
         return len(self._running)
 
+    def row(self, place: int) -> int:
+        """Which of the request's rows is at `place` in the next step, by its index."""
+        return int(self._running[place])
+
     @property
     def inputs(self) -> list[Array]:
         """Inputs of the next step, one array per input, [rows, ...]."""
-        arrays = list(self._given)
+        arrays = list(self.given)
         if self.count:
             for slot, source in self._plan.feeds.items():
                 arrays[slot] = self.outputs[source]

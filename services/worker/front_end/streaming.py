@@ -24,6 +24,7 @@ from services.common.text import listed
 from services.worker.front_end.acceptance import accept_seconds, time_left
 from services.worker.front_end.call import Activity, Call
 from services.worker.front_end.counting import Counting
+from services.worker.front_end.finite_inputs import said_of_row
 from services.worker.front_end.overdue import Overdue
 from services.worker.front_end.prediction_ids import PredictionIds
 from services.worker.front_end.runner import Runner
@@ -80,6 +81,7 @@ class Streams:
         activity: Activity,
         clock: Clock,
     ) -> None:
+        self._signature = manifest.signature
         self._plan = StepPlan.of(manifest)
         self._names = [spec.name for spec in manifest.signature.outputs]
         self._reader = reader
@@ -191,9 +193,12 @@ class Streams:
                 call.span.waited(answer)
                 # A thousand steps would be a thousand spans: the first one shows how the stream came to its place.
                 call.span = None
-            if not answer.finite:
+            if answer.bad_row is not None:
+                row = steps.row(answer.bad_row)
                 raise InternalError(
-                    "OUTPUT_NOT_FINITE", f"step {steps.count + 1} gave NaN or an infinity, as output or as state"
+                    "OUTPUT_NOT_FINITE",
+                    f"step {steps.count + 1} gave NaN or an infinity, as output or as state, in row {row}"
+                    f"{said_of_row(self._signature, steps.given, row)}",
                 )
             steps.take(answer.outputs, answer.classes)
         except ResourceExhaustedError as error:

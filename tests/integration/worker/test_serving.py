@@ -82,6 +82,8 @@ async def test_only_requests_with_bad_rows_fail(
             np.testing.assert_allclose(scores_of(result), expected_scores(good), rtol=1e-5)
         else:
             assert (result.code, result.reason, result.accepted) == ("INTERNAL", "OUTPUT_NOT_FINITE", True)
+            # It held numbers: nobody knows more.
+            assert result.message == "scores v1 answered row 1 with NaN or an infinity"
     snapshots = await metrics_with(app.address, 30)
     assert counted(snapshots, catalog.WORKER_DURATION, outcome="ok") == 20
     assert counted(snapshots, catalog.WORKER_DURATION, outcome="INTERNAL") == 10
@@ -103,6 +105,25 @@ async def test_a_version_that_takes_no_nan_refuses_it_and_answers_the_others(
     assert "input 'input' holds NaN or an infinity in row 3" in refused.message
     np.testing.assert_allclose(scores_of(await caller.predict(good)), expected_scores(good), rtol=1e-5)
     assert counted(await metrics_with(app.address, 2), catalog.WORKER_DURATION, outcome="INVALID_ARGUMENT") == 1
+
+
+@pytest.mark.parametrize("single", [True, False])
+@pytest.mark.parametrize("what", [np.nan, np.inf, -np.inf])
+async def test_whoever_sent_no_number_and_gets_none_is_told_where_it_was(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, tmp_path: Path, want: Any, single: bool, what: float
+) -> None:
+    packaged = Packaged(package(nn.Linear(4, 3), example=reference_rows(8), task="other", to=tmp_path / "linear"))
+    await registry.set_lanes(lane("scores", want(packaged)))
+    await start_worker()
+    caller = await caller_of("v1")
+    rows = reference_rows(1 if single else 5)
+    rows[-1, 2] = what
+    failure = await caller.failure(rows)
+    assert (failure.code, failure.reason, failure.accepted) == ("INTERNAL", "OUTPUT_NOT_FINITE", True)
+    assert failure.message == (
+        f"scores v1 answered row {len(rows) - 1} with NaN or an infinity; its input 'input' holds NaN or an infinity "
+        "there: leave such rows out, or fill in what is missing"
+    )
 
 
 class Words(nn.Module):

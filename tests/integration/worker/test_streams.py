@@ -110,13 +110,27 @@ async def test_nan_in_the_third_step_ends_that_stream_alone(served: Any, walks: 
     )
     failure, sent = failed
     assert (failure.code, failure.reason, failure.accepted, sent) == ("INTERNAL", "OUTPUT_NOT_FINITE", True, 2)
-    assert "step 3" in failure.message
+    assert failure.message == "step 3 gave NaN or an infinity, as output or as state, in row 1"
     assert len(parts) == LOOP.max_parts
     # A row that has ended before is not run, so that nothing can happen to it.
     assert len(await streams.parts(walk_request(bad, [NEVER, 2], parts=10))) == 10
     counts = await metrics_with(app.address, 3)
     assert counted(counts, catalog.WORKER_DURATION, outcome="INTERNAL") == 1
     assert counted(counts, catalog.STREAM_DURATION, outcome="INTERNAL") == 1
+
+
+async def test_of_a_stream_that_begins_with_no_number_its_row_is_told(served: Any, walks: Any) -> None:
+    _, _, streams = await served(walks())
+    bad = begins(3)
+    bad[2, 1] = np.inf
+    # tanh makes numbers of infinities, and the first position beyond 50 is bad by the third step.
+    bad[2, 0] = 60.0
+    # The first row has ended by then.
+    failure, sent = await streams.failure(walk_request(bad, [1, NEVER, NEVER]))
+    assert (failure.reason, sent) == ("OUTPUT_NOT_FINITE", 2)
+    assert failure.message.startswith(
+        "step 3 gave NaN or an infinity, as output or as state, in row 2; its input 'start'"
+    )
 
 
 async def test_a_failure_says_by_itself_that_its_stream_was_accepted(served: Any, walks: Any) -> None:

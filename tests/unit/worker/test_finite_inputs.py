@@ -6,7 +6,7 @@ import pytest
 from crossfade.manifest import NanPolicy
 from crossfade.tensor_spec import DType, Signature, TensorSpec
 from services.common.errors import InvalidArgumentError
-from services.worker.front_end.finite_inputs import FiniteInputs
+from services.worker.front_end.finite_inputs import FiniteInputs, said_of_row
 
 SIGNATURE = Signature(
     (
@@ -43,3 +43,12 @@ def test_bfloat16_is_read_as_such(bits: int) -> None:
     inputs[2][3, 0] = bits
     with pytest.raises(InvalidArgumentError, match="input 'half' holds NaN or an infinity in row 3"):
         FiniteInputs(SIGNATURE, NanPolicy.RAISE).check(inputs)
+
+
+def test_of_a_row_with_a_bad_answer_the_bad_input_is_told() -> None:
+    inputs = rows()
+    inputs[1][2, 1] = -np.inf
+    inputs[2][3, 0] = NAN_IN_BF16
+    told = "; its input {!r} holds NaN or an infinity there: leave such rows out, or fill in what is missing"
+    said = [said_of_row(SIGNATURE, inputs, row) for row in range(4)]
+    assert said == ["", "", told.format("x"), told.format("half")]

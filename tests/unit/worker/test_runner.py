@@ -24,7 +24,7 @@ async def test_everyone_gets_their_own_rows(front_ends: int) -> None:
     for values, answer in zip(asked, answers, strict=True):
         assert answer.outputs[0].ravel().tolist() == [2 * value for value in values]
         assert answer.classes == [int(value) % 7 for value in values]
-        assert answer.finite
+        assert answer.bad_row is None
         assert answer.queue_seconds >= 0
 
 
@@ -82,7 +82,7 @@ async def test_only_bad_rows_are_bad(front_ends: int) -> None:
         await told_the_engine()
         gate.go.set()
         answers = await asyncio.gather(first, *asked)
-    assert [answer.finite for answer in answers] == [True, True, False, True, False]
+    assert [answer.bad_row for answer in answers] == [None, None, 0, None, 1]
 
 
 async def test_an_engine_that_has_ended_is_noticed() -> None:

@@ -94,7 +94,7 @@ async def test_a_row_alone_is_answered_without_the_engine(version: _Version) -> 
         answer = await ask(version.runner, [float(number)])
         assert answer.outputs[0].tolist() == [[2.0 * number]]
         assert answer.classes == [number % 7]
-        assert answer.finite
+        assert answer.bad_row is None
     assert version.program.ran == [float(number) for number in range(100)]
     assert [(batch.rows, batch.counted) for batch in version.batches] == [(1, True)] * 100
     assert version.told() == []
@@ -148,8 +148,8 @@ async def test_a_deadline_that_has_passed_is_not_run(version: _Version) -> None:
 async def test_what_the_program_raises_and_what_is_not_finite_is_told(version: _Version) -> None:
     error = await failure(ask(version.runner, [float("nan")]))
     assert (error.reason, "NaN came in" in str(error)) == ("MODEL_RAISED", True)
-    assert not (await ask(version.runner, [float("inf")])).finite
-    assert (await ask(version.runner, [3.0])).finite
+    assert (await ask(version.runner, [float("inf")])).bad_row == 0
+    assert (await ask(version.runner, [3.0])).bad_row is None
 
 
 async def test_requests_of_many_rows_are_the_engines(version: _Version) -> None:
