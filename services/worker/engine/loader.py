@@ -19,6 +19,7 @@ from services.worker.artifacts import vetting
 from services.worker.artifacts.vetting_weights import vet_weights
 from services.worker.domain import LoadError
 from services.worker.engine.flat import Forward
+from services.worker.engine.nan_in_matrices import keep_nan_out
 
 
 def load_program(folder: Path, manifest: Manifest, architectures: Collection[str] = ()) -> torch.nn.Module:
@@ -84,7 +85,7 @@ def _load_exported(path: Path, manifest: Manifest) -> torch.fx.GraphModule:
 
     What a caller of one pays on every call is taken out: guards of the inputs (requests are checked against the
     signature), and the packing and unpacking of the author's containers. Assertions about dtypes are taken out too,
-    because autocast changes dtypes on purpose.
+    because autocast changes dtypes on purpose. What would end the process of NaN is kept from it.
     """
     vetting.vet(path)
     try:
@@ -137,6 +138,7 @@ def _simplify(module: torch.fx.GraphModule, inputs: int, outputs: int) -> None:
     for node in list(graph.nodes):
         if str(node.target) == "aten._assert_tensor_metadata.default":
             graph.erase_node(node)
+    keep_nan_out(module)
     graph.set_codegen(CodeGen())
     taken = sum(node.op == "placeholder" for node in graph.nodes)
     given = next(node for node in graph.nodes if node.op == "output").args[0]
