@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import multiprocessing
 import os
 import select
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from services.common import polling
+from services.common.descriptors import limit
 from services.common.environment import environment
 from services.common.threads import on_thread
 from services.worker.pipes.link import Link
@@ -23,6 +25,12 @@ _MODULE: Final = "services.worker.version.preload"
 _EXIT_SECONDS: Final = 5.0
 _DESCRIPTORS: Final = 5
 """What multiprocessing opens to start a process."""
+_OF_A_VERSION: Final = 48
+_OF_A_FRONT_END: Final = 4
+"""What each process of a version needs to be let have: for gRPC, for a few connections, and for the pipes of all
+front-ends, of which each holds those of the others until it has begun. With fewer one ends by a signal (of 2 front-ends
+below 30), or says that it lacks memory.
+"""
 
 
 class ForkServer:
@@ -95,7 +103,7 @@ class ForkServer:
     def _start(self, config: ChildConfig, pipe: socket.socket) -> ForkServerProcess:
         process = self._context.Process(target=_run_child, args=(config, pipe), name=str(config.key), daemon=True)
         with pipe, environment(self._environment):
-            _check_descriptors(pipe)
+            _check_descriptors(pipe, config.settings.front_ends)
             _end_lost_server()
             _ensure_server()
             # The fork is a part of the load, and not to be paid for by versions on other processors.
@@ -104,15 +112,18 @@ class ForkServer:
         return process
 
 
-def _check_descriptors(pipe: socket.socket) -> None:
-    """Sees that there are enough for a start.
+def _check_descriptors(pipe: socket.socket, front_ends: int) -> None:
+    """Sees that there are enough for a start, here and in what is started, which may have as many as this process.
 
     Where one is missing midway, multiprocessing leaves two others open at each attempt, and ends the fork server by a
-    connection that says nothing.
+    connection that says nothing; and a version would be taken to crash.
 
     Raises:
         OSError: there are too few.
     """
+    needed, may = _OF_A_VERSION + _OF_A_FRONT_END * front_ends, limit()
+    if 0 <= may < needed:
+        raise OSError(errno.EMFILE, f"each of its processes needs {needed} file descriptors and may have {may}")
     with contextlib.ExitStack() as opened:
         for _ in range(_DESCRIPTORS):
             opened.enter_context(pipe.dup())

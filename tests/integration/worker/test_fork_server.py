@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from services.common import polling
+from services.worker.settings import WorkerSettings
 from services.worker.supervisor.process import ForkServer, end_server
 from tests.fakes.models import reference_rows
 from tests.integration.worker.conftest import Caller
@@ -48,6 +49,7 @@ class _SlowlyPickled:
 
     key = "slow"
     cores: frozenset[int] = frozenset()
+    settings = WorkerSettings()
 
     def __init__(self) -> None:
         self.pickling, self.go_on = threading.Event(), threading.Event()
