@@ -29,9 +29,15 @@ _MOST_BYTES: Final = 16 << 20
 """Of what it holds, which each front-end then holds too."""
 _PYTHON: Final = {"getitem": operator.getitem, "mul": operator.mul, "slice": slice}
 """What is none of torch's, by name."""
-_LOOPING: Final = re.compile(r"aten::(kthvalue|special_\w+_polynomial_\w+)")
-"""Operators that take as long as the numbers say that they are given: a degree is so many steps, and numbers may lie so
-that a search for the k-th compares each with each.
+_LOOPING: Final = re.compile(
+    r"aten::(kthvalue|special_\w+_polynomial_\w+|special_zeta|(special_)?polygamma|igammac?|special_gammaincc?)_?"
+)
+"""Operators that take as long as the numbers say that they are given: a degree is so many steps, and so is for zeta a
+number below 0; NaN is 2,000 for igamma; and numbers may lie so that a search for the k-th compares each with each.
+"""
+_OF_AN_EXP: Final = 32
+"""A number that `exp` gives counts so often: below 1.2e-38 or so it takes 30 to 100 ns instead of 1, even where the
+processor takes such numbers for 0.
 """
 _OF_TORCH: Final = (torch.dtype, torch.layout, torch.memory_format)
 
@@ -147,7 +153,8 @@ class _Work(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch leaves 
         gave = func(*args, **given)
         if not func.is_view:
             self.calls += 1
-            self.done += sum(one.numel() for one in tree_leaves(gave) if isinstance(one, torch.Tensor))
+            times = _OF_AN_EXP if func.overloadpacket is torch.ops.aten.exp else 1
+            self.done += times * sum(one.numel() for one in tree_leaves(gave) if isinstance(one, torch.Tensor))
         if (operations := flop_registry.get(func.overloadpacket)) is not None:
             # A multiplication and an addition are two.
             self.done += operations(*args, **given, out_val=gave) // 2

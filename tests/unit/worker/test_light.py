@@ -1,5 +1,6 @@
 """Programs that a front-end runs too: what is small, and the same answers there to the bit."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -83,6 +84,30 @@ class _Polynomial(nn.Module):
         return found
 
 
+class _Special(nn.Module):
+    """Of a special function of two numbers: zeta takes a step for each whole number that the second is below 0."""
+
+    def __init__(self, function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[rows, 4] to [rows]."""
+        return self.function(x[:, 0], x[:, 1])
+
+
+class _Raised(nn.Module):
+    """Of results that are nearly 0 each takes 30 to 100 ns."""
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self.numbers = numbers
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[rows, 4] to [rows]."""
+        return x[:, :1].expand(-1, self.numbers).exp().mean(1)
+
+
 class _Searching(nn.Module):
     """Of 20,000 numbers that fall it takes 50 times as long as of any others."""
 
@@ -146,6 +171,10 @@ def test_weights_are_copies_of_the_engines() -> None:
     [
         pytest.param(_Branching(), id="branches"),
         pytest.param(_Polynomial(), id="loops as callers say"),
+        pytest.param(_Special(torch.special.zeta), id="loops down to a number"),
+        pytest.param(_Special(lambda x, y: x + torch.polygamma(2, y)), id="likewise, by its other name"),
+        pytest.param(_Special(torch.special.gammainc), id="loops for what is no number"),
+        pytest.param(_Raised(100_000), id="may give numbers that are nearly 0"),
         pytest.param(_Searching(), id="searches"),
         pytest.param(_Wide(), id="makes many numbers"),
         pytest.param(nn.Sequential(nn.Linear(4, 2000), nn.Linear(2000, 1100)), id="multiplies much"),
@@ -154,6 +183,10 @@ def test_weights_are_copies_of_the_engines() -> None:
 )
 def test_what_is_not_small_or_may_take_longer_is_the_engines_alone(module: nn.Module) -> None:
     assert packed(module) == b""
+
+
+def test_a_few_numbers_that_may_be_nearly_0_are_small() -> None:
+    assert packed(_Raised(50_000)) != b""
 
 
 def test_what_an_operator_consists_of_counts() -> None:
