@@ -110,8 +110,8 @@ class Attempts:
         try:
             reply = await carry(address, call.body, _metadata(lane, target, call), timeout, wait=wait)
         except asyncio.CancelledError:
-            # A busy loop lets the caller's deadline cancel the handler before the attempt's own timeout ends it: both
-            # arms' timeouts are counted all the same.
+            # A busy loop lets the caller's deadline cancel the handler before the attempt's own timeout ends it, and so
+            # does a timeout that arrived as a longer one: both arms' timeouts are counted all the same.
             if self.is_over(call) and not wait and self.transport.reaches(address):
                 self._record(lane, target, call, DEADLINE_EXCEEDED, self._clock.monotonic() - started)
             raise
@@ -148,8 +148,8 @@ class Attempts:
         return refused
 
     def is_over(self, call: Call) -> bool:
-        """Whether the caller's time has passed."""
-        return self._clock.monotonic() >= call.deadline - MARGIN_SECONDS
+        """Whether the caller's time has passed, or may have: whoever has gone by now was kept waiting for all of it."""
+        return self._clock.monotonic() >= call.deadline - MARGIN_SECONDS - call.sooner
 
     def _record(self, lane: Lane, target: Target, call: Call, outcome: str, seconds: float) -> None:
         self._meters.attempt(lane, target.version, target.traffic, outcome, seconds, call.cohort)

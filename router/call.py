@@ -35,6 +35,7 @@ class Call(NamedTuple):
         cohort: of its key's bucket, in a lane that assigns by key; -1: in another.
         caller: the caller's segment, if a gate watches it by itself.
         streamed: it is answered in parts.
+        sooner: seconds before it that the caller may have gone at its own deadline: it may have arrived as a later one.
     """
 
     body: bytes
@@ -43,6 +44,7 @@ class Call(NamedTuple):
     cohort: int = -1
     caller: str = ""
     streamed: bool = False
+    sooner: float = 0.0
 
 
 class Parts(Protocol):

@@ -22,7 +22,7 @@ from router.spans import Spans
 from router.wire import LongNameError, MalformedError, first_fields
 from services.common import open_inference
 from services.common.clock import Clock
-from services.common.deadlines import seconds_left
+from services.common.deadlines import seconds_left, sooner
 from services.common.errors import (
     CrossfadeError,
     DeadlineExceededError,
@@ -150,9 +150,11 @@ class PredictHandlers:
         route = self._proxy.route(model, said.get(keys.SEGMENT, ""), said.get(keys.KEY, ""), pin)
         left = seconds_left(context)
         deadline = self._clock.monotonic() + (_DEFAULT_SECONDS if left is None else left)
+        earlier = 0.0 if left is None else sooner(left)
         span, trace = self._spans.begin(route, metadata, method)
         try:
-            answer = await carry(Call(body, deadline, trace, route.cohort, route.caller), route)
+            call = Call(body, deadline, trace, route.cohort, route.caller, sooner=earlier)
+            answer = await carry(call, route)
         except CrossfadeError as error:
             failed = Reply(code_of(error).name, message=error.message, details=details_of(error))
             answer = Answer(failed, route.target.version, route.target.traffic)

@@ -251,3 +251,20 @@ async def test_a_full_queue_and_an_expired_deadline(
     # What was refused counts where it goes next.
     features = len(packaged.artifact.manifest.profile.features)
     assert counted(snapshots, catalog.INPUT_COUNT) == (answered + 1) * features
+
+
+async def test_a_deadline_that_has_passed_is_told_from_a_caller_that_gave_up_whatever_others_have_sent(
+    registry: FakeRegistry, start_worker: Any, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    await registry.set_lanes(lane("scores", want(artifacts())))
+    app = await start_worker(front_ends=1)
+    caller = await caller_of("v1")
+    # gRPC sends the timeout of the first one for the others too, who wait for less.
+    timeouts = (2.0, 1.96, 1.95)
+    await caller.channel.channel_ready()
+    engine, _ = processes_of(app)
+    with standing_still(engine):
+        for seconds in timeouts:
+            assert (await caller.failure(reference_rows(2), timeout_seconds=seconds)).code == "DEADLINE_EXCEEDED"
+    snapshots = await metrics_with(app.address, len(timeouts))
+    assert counted(snapshots, catalog.WORKER_DURATION, outcome="DEADLINE_EXCEEDED") == len(timeouts)

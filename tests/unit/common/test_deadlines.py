@@ -41,9 +41,10 @@ def test_nobody_is_thought_to_wait_for_longer_than_he_does(milliseconds: int, wa
     assert left >= (milliseconds / 1000 - way) * 0.98 - 0.002
 
 
+@pytest.mark.parametrize("sent_before", [1.0, 1.02])
 @pytest.mark.parametrize("milliseconds", [500, 1501, 10_010, 100_100])
-def test_who_is_cancelled_at_the_deadline_is_told_from_who_gave_up(milliseconds: int) -> None:
-    told = arrived(milliseconds)
+def test_who_is_cancelled_at_the_deadline_is_told_from_who_gave_up(milliseconds: int, sent_before: float) -> None:
+    told = arrived(round(sent_before * milliseconds))
     waited = milliseconds / 1000 - 0.002
     assert ended_by_deadline(told - waited, waited)
     assert not ended_by_deadline(told - 0.9 * waited, 0.9 * waited)
