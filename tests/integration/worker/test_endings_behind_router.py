@@ -13,21 +13,28 @@ from tests.fakes.registry import FakeRegistry, lane
 from tests.integration.worker.conftest import PREDICT
 from tests.integration.worker.ending import EXIT, SEGFAULT, SLEEP, told
 from tests.integration.worker.routed import route
+from tests.integration.worker.test_front_ends import processes_of
 from tests.support.wait import until
 
 
 class Calls:
     """Calls of a Router, by a client that tries nothing again.
 
+    Args:
+        channel: to the Router.
+        callers: how many call one after the other, at the same time.
+        pause_seconds: between two calls of one.
+
     Attributes:
         answered: the versions that answered the steady load.
     """
 
-    def __init__(self, channel: aio.Channel) -> None:
+    def __init__(self, channel: aio.Channel, callers: int = 4, pause_seconds: float = 0.02) -> None:
         self._predict: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(PREDICT)
         self._over = False
         self.answered: list[str] = []
-        self._steady = [asyncio.create_task(self._go_on()) for _ in range(4)]
+        self._pause_seconds = pause_seconds
+        self._steady = [asyncio.create_task(self._go_on()) for _ in range(callers)]
 
     async def by(self, rows: Any) -> str:
         """The version that answers."""
@@ -43,7 +50,7 @@ class Calls:
     async def _go_on(self) -> None:
         while not self._over:
             self.answered.append(await self.by(reference_rows(1)))
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(self._pause_seconds)
 
 
 @pytest.mark.parametrize(
@@ -90,3 +97,37 @@ async def test_what_ends_a_test_version_is_answered_by_stable_until_that_has_fai
     assert words in serving.error
     after = {key.version: pid for key, pid in app.supervisor.pids().items()}
     assert after == {"v0": before["v0"]}
+
+
+@pytest.mark.timeout(300)
+async def test_engines_that_are_killed_amid_rows_that_front_ends_run_cost_no_caller_an_answer(
+    registry: FakeRegistry, start_worker: Any, router: Router, caller_of: Any, artifacts: Any, want: Any
+) -> None:
+    stable, test = want(artifacts(scale=3.0), "v0"), want(artifacts())
+    await registry.set_lanes(lane("scores", stable, test, test="v1"))
+    app = await start_worker(device="cpu")
+    await caller_of("v0")
+    await caller_of("v1")
+    await route(registry, router, {"stable": stable, "test": test})
+    async with aio.insecure_channel(router.address) as channel:
+        # Two seldom meet at one front-end, which runs the rows of those who come alone itself.
+        calls = Calls(channel, callers=2, pause_seconds=0.0)
+
+        async def kill_engine(version: str, answering: set[str]) -> None:
+            await until(lambda: registry.state("scores", version) == "READY", 60)
+            del calls.answered[:]
+            await until(lambda: set(calls.answered) == answering and len(calls.answered) > 200, 60)
+            engine, _ = processes_of(app, version)
+            engine.kill()
+            await until(lambda: registry.state("scores", version) != "READY", 30)
+
+        # The second one is the end of the test version.
+        await kill_engine("v1", {"v0", "v1"})
+        await kill_engine("v1", {"v0", "v1"})
+        await until(lambda: registry.state("scores", "v1") == "FAILED", 60)
+        # Stable is started again, and its calls wait for it.
+        await kill_engine("v0", {"v0"})
+        await kill_engine("v0", {"v0"})
+        await until(lambda: registry.state("scores", "v0") == "READY", 60)
+        await calls.stop()
+    assert registry.state("scores", "v1") == "FAILED"
