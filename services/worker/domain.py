@@ -158,7 +158,7 @@ class LoadError(Exception):
         message: what was found, and what was expected; cut where it is long, and without what is no character: an
             artifact may say anything, and each report to the Registry carries it.
         code: LOAD_FAILED or VERIFY_FAILED.
-        transient: a later attempt may succeed (the source could not be reached).
+        transient: a later attempt may succeed (the source could not be reached, this Worker lacks something).
     """
 
     def __init__(self, message: str, code: FailureCode = FailureCode.LOAD_FAILED, *, transient: bool = False) -> None:

@@ -9,13 +9,13 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import fsspec
 
 from crossfade.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, SIGNATURE_FILE, Manifest, ManifestError, digest, loads
 from services.common.descriptors import MORE_DESCRIPTORS, OUT_OF_DESCRIPTORS
-from services.worker.artifacts.sources import folder_of
+from services.worker.artifacts.sources import PACKAGES, folder_of
 from services.worker.domain import ArtifactRef, LoadError
 
 if TYPE_CHECKING:
@@ -153,11 +153,21 @@ def _opened(uri: str) -> Iterator[IO[bytes]]:
             raise LoadError(f"{uri} could not be fetched: {type(cause).__name__}: {cause}", transient=True) from cause
         raise DiffersError(f"{uri} does not exist", transient=True) from error
     except ImportError as error:
-        raise LoadError(f"{uri} cannot be read here: {error}; install that package with the Worker") from error
+        # The version has done nothing wrong, and a package can be installed beside a Worker that runs.
+        raise LoadError(_lacking(uri, error), transient=True) from error
     except LoadError:
         raise
     except Exception as error:
         raise LoadError(f"{uri} could not be fetched: {type(error).__name__}: {error}", transient=True) from error
+
+
+def _lacking(uri: str, error: ImportError) -> str:
+    package = PACKAGES.get(urlsplit(uri).scheme, error.name)
+    # By fsspec's own words it is always that package, also where it is there and itself lacks another one.
+    return (
+        f"{uri} cannot be read by this Worker, which needs {package} for it ({error.__cause__ or error}): "
+        f"`pip install {package}` beside it, or build its image with `--build-arg STORE_PACKAGES={package}`"
+    )
 
 
 def _open(uri: str) -> contextlib.AbstractContextManager[IO[bytes]]:

@@ -1,13 +1,23 @@
 """Where artifacts may come from: an address is a publisher's word, and the Worker goes there with its own rights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from crossfade.addresses import check_address
 from services.worker.domain import LoadError
 
-SCHEMES: Final = frozenset({"file", "s3", "gs", "gcs", "az", "abfs", "http", "https"})
+PACKAGES: Final[Mapping[str, str]] = {
+    "s3": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "http": "aiohttp",
+    "https": "aiohttp",
+}
+"""What fsspec needs for a scheme; a Worker comes with that of HTTP alone."""
+SCHEMES: Final = frozenset({"file", *PACKAGES})
 """The schemes that Workers read."""
 
 
@@ -32,6 +42,9 @@ def folder_of(uri: str) -> str:
 
 def check_source(uri: str, allowed: Sequence[str]) -> None:
     """Refuses an address that lies under none of those that this Worker reads.
+
+    For good, as an untrusted signature: the operator has decided it, and neither a version's address nor what a Worker
+    was started with changes while it waits.
 
     Args:
         uri: the artifact's.

@@ -11,6 +11,7 @@ from services.worker.supervisor.lives import RETRY_SECONDS
 from tests.fakes.clock import RunningClock
 from tests.fakes.models import expected_scores, reference_rows, scores_of
 from tests.fakes.registry import FakeRegistry, lane, wanted
+from tests.fakes.stores import has_store, lacks_package
 from tests.support.http_site import CutOff, Files, Site
 from tests.support.own_disk import NoDiskError, OwnDisk
 from tests.support.wait import until
@@ -45,6 +46,29 @@ async def test_a_source_that_breaks_off_halfway_is_tried_again(
         site.change(Files)
         clock.advance(RETRY_SECONDS)
         await answers(await caller_of("v1"))
+
+
+async def test_a_package_that_the_worker_lacks_is_told_and_the_version_waits_for_it(
+    registry: FakeRegistry,
+    start_worker: Any,
+    caller_of: Any,
+    artifacts: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    published, clock, credentials = artifacts().artifact, RunningClock(), tmp_path / "credentials"
+    version = wanted("v1", "s3://models/scores/v1", published.digest, published.manifest, size=published.size)
+    lacks_package(monkeypatch, "s3", "s3fs")
+    # What has failed is tried again where it is stable alone.
+    await registry.set_lanes(lane("scores", version, stable="v0", test="v1"))
+    await start_worker(clock)
+    await until(lambda: what_is_wrong(registry), 60)
+    assert registry.state("scores", "v1") == "LOADING"
+    assert "which needs s3fs for it" in what_is_wrong(registry)
+    credentials.write_text("right")
+    has_store(monkeypatch, "s3", published.path, credentials)
+    clock.advance(RETRY_SECONDS)
+    await answers(await caller_of("v1"))
 
 
 @pytest.fixture

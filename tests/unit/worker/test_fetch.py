@@ -223,6 +223,7 @@ def test_the_cache_gives_nothing_from_elsewhere(tmp_path: Path, source: Path) ->
     ArtifactCache(tmp_path / "cache").fetch(reference(source))
     error = refusal(ArtifactCache(tmp_path / "cache", sources=["s3://models"]), reference(source))
     assert "lies under none of those" in str(error)
+    assert not error.transient
 
 
 def test_a_digest_of_another_form(tmp_path: Path) -> None:
