@@ -15,6 +15,7 @@ from registry.settings import RegistrySettings
 from router.settings import RouterSettings
 from services.common.settings import ServiceSettings, TlsSettings
 from services.local.setting_names import SETTINGS
+from services.worker.artifacts.sources import PACKAGES, SCHEMES
 from services.worker.settings import WorkerSettings
 
 TABLES: dict[str, type[ServiceSettings]] = {
@@ -81,6 +82,15 @@ def test_every_setting_of_every_service_is_listed(root: Path) -> None:
     assert len(names) > 30
     for name in names:
         assert f"| `CROSSFADE_{name.upper()}` |" in page
+
+
+def test_every_scheme_of_an_address_is_listed_with_its_package(root: Path) -> None:
+    page = (root / "docs/deployment.md").read_text()
+    told: dict[str, str] = {}
+    for addresses, package in re.findall(r"^   \| (`\w+://.*) \| (?:`(\w+)` )?\|$", page, re.MULTILINE):
+        told |= dict.fromkeys(re.findall(r"(\w+)://", addresses), package)
+    # A Worker comes with what HTTP needs.
+    assert told == {**dict.fromkeys(SCHEMES, ""), **PACKAGES, "http": "", "https": ""}
 
 
 def test_the_page_names_every_container(root: Path, containers: dict[str, dict[str, Any]]) -> None:

@@ -1,14 +1,28 @@
-"""Artifacts of object stores are read with the credentials of now, and wait for a package that the Worker lacks."""
+"""Artifacts are read from every store, with the credentials of now, and wait for a package that the Worker lacks."""
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import pytest
+from fsspec.registry import known_implementations
 
 from services.worker.artifacts.cache import ArtifactCache
+from services.worker.artifacts.sources import SCHEMES, folder_of
 from services.worker.domain import LoadError
 from tests.fakes.stores import has_store, lacks_package
 from tests.unit.worker.test_fetch import FILES, reference, write_manifest
+
+PACKAGES: Final = {
+    "s3": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "http": "aiohttp",
+    "https": "aiohttp",
+}
+"""What is read by fsspec, and what that needs."""
 
 
 @pytest.fixture
@@ -36,18 +50,34 @@ def test_credentials_that_were_exchanged_count_at_the_next_attempt(
     cache.fetch(artifact).close()
 
 
-@pytest.mark.parametrize(
-    ("scheme", "package"),
-    [
-        ("s3", "s3fs"),
-        ("gs", "gcsfs"),
-        ("gcs", "gcsfs"),
-        ("az", "adlfs"),
-        ("abfs", "adlfs"),
-        ("http", "aiohttp"),
-        ("https", "aiohttp"),
-    ],
-)
+def test_these_are_all_the_schemes() -> None:
+    assert {"file", *PACKAGES} == SCHEMES
+
+
+@pytest.mark.parametrize("scheme", PACKAGES)
+def test_an_artifact_is_read_by_any_scheme(
+    tmp_path: Path, published: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.write_text("right")
+    has_store(monkeypatch, scheme, published, credentials)
+    artifact = replace(reference(published), uri=f"{scheme}://models/churn/v1")
+    folder = ArtifactCache(tmp_path / "cache").fetch(artifact).folder
+    assert {name: (folder / name).read_bytes() for name in FILES} == FILES
+
+
+@pytest.mark.parametrize("scheme", ["file", *PACKAGES])
+def test_an_address_of_any_scheme_names_a_folder(scheme: str) -> None:
+    for written in ("models/churn/v1", "models/churn/v1/"):
+        assert folder_of(f"{scheme}://{written}") == f"{scheme}://models/churn/v1"
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "gcs", "az", "abfs"])
+def test_the_package_is_the_one_that_fsspec_imports(scheme: str) -> None:
+    assert known_implementations[scheme]["class"].partition(".")[0] == PACKAGES[scheme]
+
+
+@pytest.mark.parametrize(("scheme", "package"), PACKAGES.items())
 def test_a_package_that_the_worker_lacks_is_named_and_may_come(
     tmp_path: Path, published: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, package: str
 ) -> None:
