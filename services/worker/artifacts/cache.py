@@ -64,15 +64,22 @@ class ArtifactCache:
             stay, whatever they take. 0: no bound.
         trust: whose artifacts are taken; None: anybody's.
         sources: addresses under which artifacts may lie; none: any.
+        free_bytes: how many bytes the disk of a folder has left.
     """
 
     def __init__(
-        self, root: Path, most_bytes: int = 0, trust: Trust | None = None, sources: Sequence[str] = ()
+        self,
+        root: Path,
+        most_bytes: int = 0,
+        trust: Trust | None = None,
+        sources: Sequence[str] = (),
+        free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
         self._root = root.absolute()
         self._most_bytes = most_bytes
         self._trust = trust
         self._sources = tuple(sources)
+        self._free_bytes = free_bytes
 
     def fetch(self, artifact: ArtifactRef, is_over: Callable[[], bool] = lambda: False) -> Held:
         """The artifact, from the cache when it is there undamaged.
@@ -184,7 +191,7 @@ class ArtifactCache:
                 os.close(lock)
         kept = sorted(self._kept(), key=lambda one: one.used)
         total = sum(one.size for one in kept)
-        free = shutil.disk_usage(self._root).free
+        free = self._free_bytes(self._root)
         for one in kept:
             if free >= size and (not self._most_bytes or total + size <= self._most_bytes):
                 return

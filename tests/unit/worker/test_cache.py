@@ -66,6 +66,31 @@ def test_without_a_bound_nothing_is_removed(tmp_path: Path, publish: Callable[[i
     assert kept(tmp_path / "cache") == {artifact.digest for artifact in artifacts}
 
 
+@pytest.mark.parametrize(("missing", "left"), [(0, {0, 1, 2}), (1, {1, 2}), (SIZE, {1, 2}), (3 * SIZE // 2, {2})])
+def test_a_disk_with_too_little_room_loses_what_was_used_least_recently_and_no_more(
+    tmp_path: Path, publish: Callable[[int], ArtifactRef], missing: int, left: set[int]
+) -> None:
+    artifacts, root = [publish(number) for number in range(4)], tmp_path / "cache"
+    for place, artifact in enumerate(artifacts[:3]):
+        ArtifactCache(root).fetch(artifact).close()
+        age(root, artifact, 1000.0 - place)
+    coming = artifacts[3]
+    ArtifactCache(root, free_bytes=lambda _: coming.size - missing).fetch(coming).close()
+    assert kept(root) == {artifacts[number].digest for number in left} | {coming.digest}
+
+
+def test_a_disk_with_too_little_room_keeps_what_is_in_use(
+    tmp_path: Path, publish: Callable[[int], ArtifactRef]
+) -> None:
+    first, second, third = (publish(number) for number in range(3))
+    cache = ArtifactCache(tmp_path / "cache", free_bytes=lambda _: 0)
+    held = cache.fetch(first)
+    cache.fetch(second).close()
+    cache.fetch(third).close()
+    assert kept(tmp_path / "cache") == {first.digest, third.digest}
+    held.close()
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_what_is_in_use_stays_whoever_uses_it(
     tmp_path: Path, publish: Callable[[int], ArtifactRef], shared: bool
