@@ -1,4 +1,4 @@
-"""A test version whose model ends its process or hangs, behind a Router: callers notice nothing."""
+"""A test version whose model ends its process, hangs or leaks, behind a Router: callers notice nothing."""
 
 import asyncio
 from typing import Any
@@ -11,7 +11,7 @@ from router.app import App as Router
 from tests.fakes.models import Packaged, reference_rows, request_of
 from tests.fakes.registry import FakeRegistry, lane
 from tests.integration.worker.conftest import PREDICT
-from tests.integration.worker.ending import EXIT, SEGFAULT, SLEEP, told
+from tests.integration.worker.ending import EXIT, LEAK, SEGFAULT, SLEEP, told
 from tests.integration.worker.routed import route
 from tests.integration.worker.test_front_ends import processes_of
 from tests.support.wait import until
@@ -53,6 +53,14 @@ class Calls:
             await asyncio.sleep(self._pause_seconds)
 
 
+def has_failed(registry: FakeRegistry, words: str) -> None:
+    """Fails unless v1 has crashed twice, and for the reason given."""
+    serving = registry.serving("scores", "v1")
+    assert serving is not None
+    assert (serving.error_code, "crashed 2 times" in serving.error) == ("CRASHED", True)
+    assert words in serving.error
+
+
 @pytest.mark.parametrize(
     ("what", "words"),
     [
@@ -91,10 +99,44 @@ async def test_what_ends_a_test_version_is_answered_by_stable_until_that_has_fai
     assert set(poisoned) == {"v0"}
     assert len(poisoned) >= 2
     assert later == {"v0"}
-    serving = registry.serving("scores", "v1")
-    assert serving is not None
-    assert (serving.error_code, "crashed 2 times" in serving.error) == ("CRASHED", True)
-    assert words in serving.error
+    has_failed(registry, words)
+    after = {key.version: pid for key, pid in app.supervisor.pids().items()}
+    assert after == {"v0": before["v0"]}
+
+
+async def test_a_test_version_that_leaks_is_ended_and_answered_for_by_stable(
+    registry: FakeRegistry,
+    start_worker: Any,
+    router: Router,
+    caller_of: Any,
+    artifacts: Any,
+    want: Any,
+    linear: Packaged,
+) -> None:
+    stable, test = want(artifacts(scale=3.0), "v0"), want(linear)
+    await registry.set_lanes(lane("scores", stable, test, test="v1"))
+    # What a leak takes is memory of the machine, also where the model runs on a GPU.
+    app = await start_worker(device="cpu", architectures="linear", version_memory_bytes=300_000_000)
+    await caller_of("v0")
+    await caller_of("v1")
+    before = {key.version: pid for key, pid in app.supervisor.pids().items()}
+    await route(registry, router, {"stable": stable, "test": test})
+    async with aio.insecure_channel(router.address) as channel:
+        calls = Calls(channel)
+        await until(lambda: set(calls.answered) == {"v0", "v1"}, 30)
+        leaked: list[str] = []
+        async with asyncio.timeout(90):
+            while registry.state("scores", "v1") != "FAILED":
+                # Either version answers it: nothing is wrong with the answer.
+                leaked.append(await calls.by(told(LEAK)))
+                # The Worker looks once a second, and this machine has memory for a while only.
+                assert leaked.count("v1") < 200, "nobody ended it"
+                await asyncio.sleep(0.05)
+        later = {await calls.by(reference_rows(1)) for _ in range(20)}
+        await calls.stop()
+    assert set(leaked) == {"v0", "v1"}
+    assert later == {"v0"}
+    has_failed(registry, "it may take 300 MB (CROSSFADE_VERSION_MEMORY_BYTES)")
     after = {key.version: pid for key, pid in app.supervisor.pids().items()}
     assert after == {"v0": before["v0"]}
 
