@@ -31,6 +31,23 @@ class ManualClock:
         self._set += seconds
 
 
+class TickingClock(ManualClock):
+    """Goes on by so many seconds at each look, so that whatever is timed by two looks takes as long.
+
+    Args:
+        seconds: from look to look.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(0.0)
+        self._seconds = seconds
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards."""
+        self.advance(self._seconds)
+        return super().monotonic()
+
+
 class RunningClock:
     """The machine's clock, which a test moves on, so that nobody has to wait."""
 

@@ -12,7 +12,6 @@ from torch import nn
 
 from crossfade.artifact import package, read_golden
 from crossfade.manifest import MANIFEST_FILE, Precision, loads
-from services.common.clock import SystemClock
 from services.worker.domain import LoadError
 from services.worker.engine.compiling import Compiler
 from services.worker.engine.engine import Engine
@@ -22,6 +21,7 @@ from services.worker.engine.loader import load_program
 from services.worker.engine.recording import Recorder
 from services.worker.engine.timing import Timer
 from services.worker.settings import WorkerSettings
+from tests.fakes.clock import TickingClock
 
 SIZES = [2, 4, 8, 16]
 GIVEN = np.ones((3, 4), np.float32)
@@ -31,7 +31,8 @@ class Paced(Timer):
     """Takes the program itself and what was compiled to have run for so many seconds, in turns."""
 
     def __init__(self, engine: Engine, check: GoldenCheck, *seconds: float) -> None:
-        super().__init__(engine, check, Recorder(engine, check, wanted=False), SystemClock())
+        # By this clock a batch of any size takes 1 ms.
+        super().__init__(engine, check, Recorder(engine, check, wanted=False), TickingClock(0.001))
         self._paces = itertools.cycle(seconds)
 
     def served_seconds(self, rows: int, precision: Precision) -> float:
@@ -86,6 +87,13 @@ def failing(_: Forward) -> Forward:
 def test_what_takes_less_time_is_run(setting: Setting) -> None:
     _, found = setting(alike, 1.0, 0.5)
     assert found == (16, "; compiled, 2.00 times as fast in batches of 1, 2.00 times as fast in batches of 16")
+
+
+@pytest.mark.parametrize("compile_programs", [False, True])
+def test_no_batch_takes_longer_than_it_may(setting: Setting, compile_programs: bool) -> None:
+    _, (rows, told) = setting(alike, 1.0, 0.5, batch_seconds=0.0005, compile_programs=compile_programs)
+    assert rows == 1
+    assert told == ("; compiled, 2.00 times as fast in batches of 1" if compile_programs else "")
 
 
 @pytest.mark.parametrize(
