@@ -214,9 +214,9 @@ class Stack:
         events = self._stub.ListEvents(service_pb2.ListEventsRequest(parent=name, page_size=1000)).events
         return self._stub.GetModel(service_pb2.GetModelRequest(name=name)), list(events)
 
-    def look(self, rollout: str) -> None:
-        """Records a first look at a rollout."""
-        analysis = analysis_pb2.Analysis(rollout=rollout, sequence=1, epoch=1)
+    def look(self, rollout: str, summary: analysis_pb2.Summary | None = None) -> None:
+        """Records a first look at a rollout, and what it concludes; None: nothing."""
+        analysis = analysis_pb2.Analysis(rollout=rollout, sequence=1, epoch=1, summary=summary)
         self._stub.RecordAnalysis(service_pb2.RecordAnalysisRequest(analysis=analysis, request_id=request_id()))
 
     def report(self, model: str, *versions: str) -> None:
