@@ -5,7 +5,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from crossfade.common.v1 import analysis_pb2
 from crossfade.common.v1.policy_pb2 import METRIC_ACCURACY, METRIC_ERRORS, METRIC_RUNTIME
-from tests.integration.cli.conftest import Command
+from tests.integration.cli.conftest import Command, Json
 from tests.integration.cli.stack import Stack
 from tests.unit.cli.samples import live_summary
 
@@ -63,3 +63,22 @@ def test_a_live_rollout_is_shown_with_the_evidence_of_its_latest_look(crossfade:
     status = crossfade("status", looked_at).stdout
     assert " · look 1, " in status
     assert TABLE in status
+
+
+def test_the_numbers_of_a_look_are_read_as_they_were_recorded(crossfade_json: Json, looked_at: str) -> None:
+    analysis = crossfade_json("explain", looked_at)["analysis"]
+    assert analysis["sequence"] == "1"
+    recorded = summary()
+    assert len(analysis["summary"]["gates"]) == len(recorded.gates) == 3
+    for told, gate in zip(analysis["summary"]["gates"], recorded.gates, strict=True):
+        assert told["gate"] == gate.gate
+        assert told["verdict"] == analysis_pb2.Verdict.Name(gate.verdict)
+        for arm in ("test", "baseline"):
+            of_arm = getattr(gate, arm)
+            assert told[arm] == {"n": str(of_arm.n), "x": str(of_arm.x), "estimate": of_arm.estimate}
+        assert (told["low"], told["difference"], told["high"]) == (gate.low, gate.difference, gate.high)
+        assert told["harm"] == {"log_e": gate.harm.log_e, "bar": gate.harm.bar}
+        assert told["safe"] == {"log_e": gate.safe.log_e, "bar": gate.safe.bar}
+        assert (told["waits_for"], told["needed"]) == (gate.waits_for, str(gate.needed))
+        assert told["needed_time"] == f"{gate.needed_time.seconds}s"
+    assert crossfade_json("status", looked_at)["lanes"][0]["analysis"] == analysis
