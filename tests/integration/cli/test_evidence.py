@@ -32,6 +32,8 @@ TABLE = """\
      waits for about 900 more attempts of v2: 45 s at this traffic
 """
 """What `status` says of it."""
+NOBODY = "127.0.0.1:1"
+"""Nothing answers there."""
 
 
 def summary() -> analysis_pb2.Summary:
@@ -82,3 +84,30 @@ def test_the_numbers_of_a_look_are_read_as_they_were_recorded(crossfade_json: Js
         assert (told["waits_for"], told["needed"]) == (gate.waits_for, str(gate.needed))
         assert told["needed_time"] == f"{gate.needed_time.seconds}s"
     assert crossfade_json("status", looked_at)["lanes"][0]["analysis"] == analysis
+
+
+def test_the_evidence_is_read_from_the_registry_alone(
+    crossfade: Command, crossfade_json: Json, stack: Stack, looked_at: str
+) -> None:
+    alone = "--evaluator", NOBODY, "--router", NOBODY
+    explained = crossfade_json("explain", looked_at)
+    (lane,) = crossfade_json("status", looked_at)["lanes"]
+    stack.report_router(NOBODY)
+    try:
+        assert crossfade("explain", looked_at, *alone).stdout.endswith(
+            f"{GATES}  Next: crossfade status {looked_at} -w\n"
+        )
+        assert crossfade_json("explain", looked_at, *alone) == explained
+        status = crossfade("status", looked_at, *alone).stdout
+        (told,) = crossfade_json("status", looked_at, *alone)["lanes"]
+    finally:
+        stack.report_router(stack.router)
+    # What Routers count is missing, and is said to be.
+    assert status.endswith(
+        f"{TABLE} note: no Router could be read ({NOBODY}), so requests, runtimes and errors are not shown\n"
+    )
+    assert (
+        (told["rollout"], told["analysis"])
+        == (lane["rollout"], lane["analysis"])
+        == (explained["rollout"], explained["analysis"])
+    )
