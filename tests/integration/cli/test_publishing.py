@@ -45,6 +45,29 @@ def test_a_later_version_gets_a_rollout_and_the_next_one_waits(
     assert both.stderr.startswith("error: ")
 
 
+def test_a_plan_that_cannot_conclude_in_its_period_is_told_so_at_once(
+    crossfade: Command, stack: Stack, artifact: Path, tmp_path: Path
+) -> None:
+    policy = tmp_path / "errors.yaml"
+    policy.write_text("gates: [{metric: errors, required: true}]\n")
+    crossfade("publish", "hurried", str(artifact))
+    stack.report("hurried", "v1")
+    # 50 calls a reading, of which a hundredth shows nothing in two minutes, and half of them all in a week.
+    short = "--share", "1%", "--period", "2m", "--policy", str(policy)
+    long = "--share", "50%", "--period", "7d", "--policy", str(policy)
+    told = "At the traffic seen now it cannot conclude in its period: it needs --period "
+    said = crossfade("publish", "hurried", str(artifact), *short)
+    assert said.stdout.startswith("v2 published; rollout 1 gives it 1 % of the requests")
+    assert said.stderr.startswith(told)
+    for options, notes in ((short, told), (long, "")):
+        crossfade("abort", "hurried")
+        assert crossfade("start", "hurried", "v2", *options).stderr.partition(told)[1] == notes
+    # What nobody counts is waited for in vain, however long.
+    crossfade("abort", "hurried")
+    said = crossfade("publish", "hurried", str(artifact), "--period", "7d")
+    assert "it cannot conclude in its period: nothing that runtime counts was seen." in said.stderr
+
+
 def test_what_is_refused_is_said_in_the_words_of_the_options(crossfade: Command, running: str, artifact: Path) -> None:
     said = crossfade("publish", running, str(artifact), "--plan", "5%:10s", code=1).stderr
     assert said.startswith(
