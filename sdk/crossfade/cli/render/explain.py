@@ -18,6 +18,7 @@ from crossfade.cli.render.next_step import next_line
 from crossfade.cli.render.overdue import overdue
 from crossfade.cli.render.status import step_elapsed, step_period, step_shadow, step_share
 from crossfade.cli.render.style import LIVE_STATES, rollout_word
+from crossfade.cli.render.wait_words import wait_words
 from crossfade.common.v1.analysis_pb2 import VERDICT_FAIL, Analysis, GateReport, Summary
 from crossfade.common.v1.policy_pb2 import METRIC_ERRORS, METRIC_INPUT_DRIFT, METRIC_RUNTIME
 from crossfade.registry.v1.resources_pb2 import (
@@ -31,12 +32,13 @@ from crossfade.registry.v1.resources_pb2 import (
 
 _TRACES: Final = 3
 _PERSON: Final = "PERSON"
+_TOO_LITTLE: Final = "TOO_LITTLE_EVIDENCE"
 _NOT_BY_GATES: Final = {
     "LOAD_FAILED": "it could not be loaded",
     "CRASHED": "its process crashed",
     "NOT_READY": "no worker had it ready in time",
     "SUPERSEDED": "a newer version was published",
-    "TOO_LITTLE_EVIDENCE": "there was too little evidence",
+    _TOO_LITTLE: "there was too little evidence",
     "NO_WINNER": "it did not win",
     "NOT_SAFE": "in sum it was not safe",
     "SHADOW_PASSED": "it passed in shadow, and its plan has no LIVE step",
@@ -63,6 +65,8 @@ def _ended(rollout: Rollout) -> list[str]:
     outcome = rollout.outcome
     lines = [_ending(rollout)]
     reason = outcome.reason or rollout.note
+    if outcome.code == _TOO_LITTLE:
+        reason = wait_words(reason)
     deciding = next((gate for gate in outcome.summary.gates if gate.gate == outcome.gate), None)
     if deciding is None:
         lines += [f"Reason: {reason.rstrip('.')}."] if reason else []
@@ -187,7 +191,7 @@ def _live(rollout: Rollout, analysis: Analysis | None, now: float) -> list[str]:
         lines.append(f"{said}.")
     lines += [f"It holds: {hold.rstrip('.')}." for hold in summary.holds]
     if summary.reason:
-        lines.append(f"At look {analysis.sequence}: {summary.reason.rstrip('.')}.")
+        lines.append(f"At look {analysis.sequence}: {wait_words(summary.reason).rstrip('.')}.")
     return lines
 
 

@@ -7,6 +7,7 @@ from crossfade.cli import text
 from crossfade.cli.render.gate_words import arms_sentence, difference, metric_of
 from crossfade.cli.render.gates import difference_text, fraction
 from crossfade.cli.render.style import LIVE_STATES
+from crossfade.cli.render.wait_words import wait_words, why_fewer
 from crossfade.common.v1.analysis_pb2 import VERDICT_FAIL, VERDICT_PASS, VERDICT_UNSPECIFIED, Evidence, GateReport
 from crossfade.registry.v1.resources_pb2 import ROLLOUT_STATE_INCONCLUSIVE, Rollout
 
@@ -27,7 +28,8 @@ def gate_lines(gate: GateReport, rollout: Rollout) -> list[str]:
     line += arms_sentence(rollout.version, rollout.stable_version, gate, metric)
     if difference(gate, metric) is not None:
         line += f"; {difference_text(gate, metric)}"
-    more = [evidence_line(gate), _waits_line(gate, rollout)]
+    waits = _waits_line(gate, rollout)
+    more = [evidence_line(gate), waits, why_fewer(gate) if waits else ""]
     return [line, *(f"  {one}" for one in more if one)]
 
 
@@ -71,7 +73,7 @@ def _waits_line(gate: GateReport, rollout: Rollout) -> str:
     if not gate.waits_for or gate.verdict in (VERDICT_PASS, VERDICT_FAIL):
         return ""
     if rollout.state in LIVE_STATES:
-        return f"waits for {gate.waits_for}"
+        return f"waits for {wait_words(gate.waits_for)}"
     # One that has ended waits for nothing any more; what it lacked is told where that ended it.
     thin = rollout.state == ROLLOUT_STATE_INCONCLUSIVE and lacked(gate) > 0.0
     return f"it lacked {gate.waits_for.replace('this traffic', 'that traffic')}" if thin else ""

@@ -6,6 +6,7 @@ from typing import Final
 from rich.text import Text
 
 from crossfade.cli.render.gate_words import difference, limit_text, metric_of, more_is_better
+from crossfade.cli.render.wait_words import wait_words
 from crossfade.cli.text import EMPTY, FULL, columns, count, percent, plural, seconds, signed
 from crossfade.common.v1.analysis_pb2 import (
     VERDICT_FAIL,
@@ -141,7 +142,7 @@ def shadow_line(shadow: ShadowReport) -> str:
 def waiting_lines(summary: Summary) -> list[str]:
     """What keeps the look from a decision: holds first, then what the required gates wait for, each once."""
     waits = [
-        f"waits for {gate.waits_for}"
+        f"waits for {wait_words(gate.waits_for)}"
         for gate in sorted(summary.gates, key=lambda gate: -gate.needed_time.seconds)
         if gate.required and gate.verdict != VERDICT_PASS and gate.waits_for
     ]

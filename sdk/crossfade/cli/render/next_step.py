@@ -10,6 +10,7 @@ from crossfade.cli.render.gate_lines import lacked
 from crossfade.cli.render.gate_words import LABEL_METRICS, metric_of
 from crossfade.cli.render.status import step_period, step_shadow, step_share
 from crossfade.cli.render.style import LIVE_STATES
+from crossfade.cli.render.wait_words import wait_words
 from crossfade.common.v1.analysis_pb2 import VERDICT_PASS, GateReport
 from crossfade.common.v1.policy_pb2 import ASSIGNMENT_KEY
 from crossfade.quantities import format_duration, to_duration
@@ -85,7 +86,7 @@ def _with_more(model: str, rollout: Rollout) -> str:
 
 def _without_forecast(model: str, rollout: Rollout, waiting: list[GateReport]) -> str:
     late = next((gate for gate in waiting if gate.waits_for and not lacked(gate)), None)
-    why = f" ({late.gate} waited for {late.waits_for})" if late is not None else ""
+    why = f" ({late.gate} waited for {wait_words(late.waits_for)})" if late is not None else ""
     if rollout.assignment == ASSIGNMENT_KEY:
         # Nothing is forecast by key before a start.
         longer = _start_longer(model, rollout, text.whole_units(2.0 * step_period(rollout)))

@@ -16,6 +16,7 @@ from crossfade.cli.render.overdue import overdue
 from crossfade.cli.render.style import LIVE_STATES, rollout_word, trouble, version_word, word
 from crossfade.cli.render.traffic import VersionFigures
 from crossfade.cli.render.views import LaneView, ModelView
+from crossfade.cli.render.wait_words import wait_words
 from crossfade.common.v1.analysis_pb2 import Analysis, Summary
 from crossfade.common.v1.model_pb2 import TRAFFIC_LIVE
 from crossfade.common.v1.policy_pb2 import MODE_SHADOW
@@ -288,7 +289,7 @@ def summary_lines(summary: Summary, rollout: Rollout) -> list[Text]:
     waits = waiting_lines(summary)
     lines.extend(Text(line) for line in waits)
     if not waits and summary.reason:
-        lines.append(Text(summary.reason))
+        lines.append(Text(wait_words(summary.reason)))
     return lines
 
 
