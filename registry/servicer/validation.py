@@ -160,7 +160,7 @@ def time(field: str, value: timestamp_pb2.Timestamp) -> float:
     """
     seconds = converters.seconds_since_1970(value)
     if not 0 <= seconds < LATEST_SECONDS:
-        raise refuse(field, "is no time of this age")
+        raise refuse(field, "is no time of this age; use one from 1970 to 8900")
     return seconds
 
 

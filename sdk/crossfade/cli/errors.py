@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Final
 
 import grpc
 
@@ -10,6 +11,10 @@ from crossfade.cli.field_words import in_options
 from crossfade.errors import ErrorDetails, details_of
 from crossfade.proxies import proxy_hint
 from crossfade.tls_faults import tls_fault
+
+_FIELD_INVALID: Final = "FIELD_INVALID"
+_NOT_WRITTEN: Final = ("version.signature", "version.profile", "page_")
+"""Fields of requests that nobody writes at the command line: what an artifact holds, and what pages go by."""
 
 
 class ExitCode(IntEnum):
@@ -84,6 +89,11 @@ class UsageError(CommandError):
         super().__init__(message, ExitCode.USAGE)
 
 
+def refusal(message: str) -> CommandError:
+    """What the packaging code refuses: wrong usage where it begins with the option that is wrong."""
+    return UsageError(message) if message.startswith("--") else CommandError(message)
+
+
 class NothingAnswersError(CommandError):
     """No service answers at an address.
 
@@ -113,7 +123,8 @@ def command_error(error: grpc.RpcError, address: str, service: str) -> CommandEr
     """
     details = details_of(error)
     if details.reason:
-        return CommandError(in_options(details.message), facts=facts_of(details))
+        code = ExitCode.USAGE if _as_written(details) else ExitCode.FAILED
+        return CommandError(in_options(details.message), code, facts_of(details))
     if details.code is grpc.StatusCode.UNAVAILABLE:
         fault = tls_fault(details.message, address)
         if fault:
@@ -125,6 +136,13 @@ def command_error(error: grpc.RpcError, address: str, service: str) -> CommandEr
         return no_such_service(address, service)
     said = f"{address} answered {details.code.name}: {details.message or 'no message'}"
     return CommandError(said, facts=facts_of(details))
+
+
+def _as_written(details: ErrorDetails) -> bool:
+    """Whether a service refuses an option's or an argument's value, whatever there is: as wrong as one that the command
+    itself cannot read.
+    """
+    return details.reason == _FIELD_INVALID and not details.field.startswith(_NOT_WRITTEN)
 
 
 def facts_of(details: ErrorDetails) -> Facts:

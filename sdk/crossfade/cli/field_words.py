@@ -12,7 +12,13 @@ _FIRST: Final = (
     (re.compile(r"\Atypes\[\d+\]"), "--type"),
     (re.compile(r"\Asettings\.learn\b"), "--learn"),
     (re.compile(r"\Aend_time is not after start_time\b"), "--until is not after --since"),
-    (re.compile(r"\A(watch|reason)(?=: | has )"), r"--\1"),
+    (re.compile(r"\Astart_time(?= is )"), "--since"),
+    (re.compile(r"\Aend_time(?= is )"), "--until"),
+    (re.compile(r"\Aread_time(?= is )"), "--at"),
+    (re.compile(r"\A(watch|reason|ttl|before)(?=: | has | is )"), r"--\1"),
+    (re.compile(r"\Aversion\.description\b"), "--description"),
+    (re.compile(r"\Aversion\.artifact\.uri\b"), "--uri"),
+    (re.compile(r"\Amodel\.description\b"), "TEXT"),
     (re.compile(r"\Arollout says how"), "--plan, --policy, --approval and their like say how"),
 )
 """What a message begins with that speaks of one field."""

@@ -84,9 +84,9 @@ def test_lists_say_which(crossfade: Command, crossfade_json: Json, running: str)
     assert crossfade("events", running, "--since", "1h", "--version", "v2").stdout.count("\n") >= 4
     assert len(crossfade_json("versions", running, "--state", "failed")["versions"]) == 1
     assert len(crossfade_json("rollouts", running, "--state", "rolled-back", "--version", "v2")["rollouts"]) == 1
-    said = crossfade("events", running, "--type", "rollout-promote", code=1).stderr
+    said = crossfade("events", running, "--type", "rollout-promote", code=2).stderr
     assert said.startswith("error: --type 'ROLLOUT_PROMOTE' is no type of events: did you mean ROLLOUT_PROMOTED? ")
-    said = crossfade("events", running, "--since", "1h", "--until", "2h", code=1).stderr
+    said = crossfade("events", running, "--since", "1h", "--until", "2h", code=2).stderr
     assert said == "error: --until is not after --since\n"
     assert "there are PENDING, TESTING" in crossfade("versions", running, "--state", "bad", code=2).stderr
 

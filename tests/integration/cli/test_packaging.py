@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def refusal(folder: Path, model: str, *options: str) -> str:
+def refusal(folder: Path, model: str, *options: str, code: int = 1) -> str:
     """What the command says of a model that it does not package."""
     arguments = [
         "package",
@@ -43,7 +43,7 @@ def refusal(folder: Path, model: str, *options: str) -> str:
         *options,
     ]
     result = CliRunner().invoke(build(), arguments)
-    assert result.exit_code == 1, result.output
+    assert result.exit_code == code, result.output
     return result.stderr
 
 
@@ -63,10 +63,23 @@ def test_rows_without_an_answer_say_where_others_are_given(folder: Path) -> None
 
 
 def test_names_of_columns_need_a_reference(folder: Path) -> None:
-    said = refusal(folder, "scores", "--features", "a,b")
+    said = refusal(folder, "scores", "--features", "a,b", code=2)
     assert said.startswith("error: --features: it is about the profile of training inputs, and there is neither a ")
-    reference = ("--reference", str(folder / "rows.npy"))
-    assert "--features: 2 names for the 3 columns" in refusal(folder, "scores", "--features", "a,b", *reference)
+    columns = ("--features", "a,b", "--reference", str(folder / "rows.npy"))
+    assert "--features: 2 names for the 3 columns" in refusal(folder, "scores", *columns, code=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--task", "nope"), "--task: 'nope' is not one of classification, regression, other"),
+        (("--precision", "nope"), "--precision: 'nope' is not known: auto, fp32, bf16, fp16 are"),
+        (("--nan-policy", "nope"), "--nan-policy: 'nope' is not known: propagate, raise are"),
+        (("--classes", "a,b", "--positive", "c"), "--positive: 'c' is not one of the classes a, b"),
+    ],
+)
+def test_a_word_that_is_none_is_wrong_usage(folder: Path, options: tuple[str, ...], words: str) -> None:
+    assert refusal(folder, "scores", *options, code=2) == f"error: {words}\n"
 
 
 def test_what_is_no_module(crossfade: Command, sources: Path) -> None:

@@ -51,6 +51,8 @@ def test_a_forecast_says_what_a_rollout_needs(crossfade: Command, crossfade_json
     assert crossfade_json("forecast", running, "--watch", "1s")["stable"] == "v1"
     by_key = " ".join(crossfade("forecast", running, "--assignment", "key", code=1).stderr.split())
     assert "that is counted only while a rollout is assigned by key" in by_key
+    short = crossfade("forecast", running, "--plan", "5%:10s", code=2).stderr
+    assert short.startswith("error: --plan, step 1: period: the step's period is 10s and settling 30s")
     assert "--drop 'errors'" in crossfade("forecast", running, "--drop", "errors", code=2).stderr
     assert "the policy has no gate 'speed'" in crossfade("forecast", running, "--drop", "speed=1%", code=1).stderr
 
@@ -60,5 +62,5 @@ def test_a_rollout_that_nobody_has_looked_at_is_not_replayed(crossfade: Command,
     assert "nobody has looked at" in crossfade("replay", running, "--rollout", "1", code=1).stderr
     policy = tmp_path / "strict.yaml"
     policy.write_text("gates:\n  - {metric: recall, required: true, positive_class: none}\n")
-    told = crossfade("replay", running, "--policy", str(policy), code=1).stderr
+    told = crossfade("replay", running, "--policy", str(policy), code=2).stderr
     assert f"{policy}:2: gates[0].positive_class: 'none' is no class of the model" in told

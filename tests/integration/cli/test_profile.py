@@ -144,9 +144,9 @@ def test_wide_data_says_what_is_left_out(crossfade: Command, tmp_path: Path) -> 
     ("arguments", "code", "words"),
     [
         (("absent.csv",), 1, "error: absent.csv cannot be read: No such file or directory"),
-        (("DATA", "--label", "levle"), 1, "error: --label: there is no column 'levle'; did you mean level"),
+        (("DATA", "--label", "levle"), 2, "error: --label: there is no column 'levle'; did you mean level"),
         (("DATA", "--codes", "plan"), 2, "error: --codes 'plan': write COLUMN=A,B,C"),
-        (("DATA", "--codes", "plan=basic,pro"), 1, "error: --codes: 'plan' has 'team' besides"),
+        (("DATA", "--codes", "plan=basic,pro"), 2, "error: --codes: 'plan' has 'team' besides"),
         (("DATA", "--to", "DATA"), 1, "exists and is no profile: choose another file for --to"),
         (("DATA", "--to", "NEW"), 1, "error: no profile can be made of train.csv: plan, level hold texts"),
         (("DATA", "--exclude", "plan,level", "--to", "/nowhere/p.json"), 1, "error: /nowhere/p.json cannot be written"),

@@ -41,7 +41,7 @@ def test_a_later_version_gets_a_rollout_and_the_next_one_waits(
     assert said == "next published; it waits for rollout 1 (v2, 10 %) and starts by itself.\n"
     said = crossfade("publish", "later", str(artifact), "--without-rollout").stdout
     assert said == ("v4 published; it is PENDING and gets no requests.\nStart its rollout: crossfade start later v4\n")
-    both = crossfade("publish", "later", str(artifact), "--without-rollout", "--share", "5%", code=1)
+    both = crossfade("publish", "later", str(artifact), "--without-rollout", "--share", "5%", code=2)
     assert both.stderr.startswith("error: ")
 
 
@@ -69,17 +69,17 @@ def test_a_plan_that_cannot_conclude_in_its_period_is_told_so_at_once(
 
 
 def test_what_is_refused_is_said_in_the_words_of_the_options(crossfade: Command, running: str, artifact: Path) -> None:
-    said = crossfade("publish", running, str(artifact), "--plan", "5%:10s", code=1).stderr
+    said = crossfade("publish", running, str(artifact), "--plan", "5%:10s", code=2).stderr
     assert said.startswith(
         "error: --plan, step 1: period is wrong: the step's period is 10s and settling 30s, and nothing is judged "
     )
     assert "write a period of 2m or more" in said
-    said = crossfade("publish", running, str(artifact), "--plan", "5%:10m,1%", code=1).stderr
+    said = crossfade("publish", running, str(artifact), "--plan", "5%:10m,1%", code=2).stderr
     assert said == (
         "error: --plan, step 2: share is wrong: 100 basis points (1 %) is less than the step before has, "
         "500 basis points (5 %)\n"
     )
-    said = crossfade("publish", running, str(artifact), "--segment", "E U", code=1).stderr
+    said = crossfade("publish", running, str(artifact), "--segment", "E U", code=2).stderr
     assert said.startswith("error: segment 'E U' is not an id")
 
 

@@ -18,6 +18,11 @@ from crossfade.cli.field_words import in_options
         ("settings.learn is 1s; use 1m to 31d", "--learn is 1s; use 1m to 31d"),
         ("repeat with cancel_rollout", "repeat with --cancel-rollout"),
         ("watch out", "watch out"),
+        ("ttl is 30d; use 1s to 7d", "--ttl is 30d; use 1s to 7d"),
+        ("start_time is no time of this age", "--since is no time of this age"),
+        ("before is no time of this age", "--before is no time of this age"),
+        ("version.description has 5000 characters", "--description has 5000 characters"),
+        ("version.artifact.uri: 's3:/x' is no address", "--uri: 's3:/x' is no address"),
         (
             "rollout says how a rollout is to be done, and without_rollout that there is none; drop one",
             (

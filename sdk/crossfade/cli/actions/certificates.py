@@ -33,6 +33,10 @@ class CertificateError(Exception):
     """The certificates cannot be made; the message says what to do."""
 
 
+class HostError(CertificateError):
+    """A server's host is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """A certificate and its private key."""
@@ -50,7 +54,8 @@ def make_certificates(folder: Path, hosts: Sequence[str], now: dt.datetime) -> l
         now: when they begin to be valid.
 
     Raises:
-        CertificateError: a file exists already, a host is no name, or the folder cannot be written.
+        HostError: a host is no name.
+        CertificateError: a file exists already, or the folder cannot be written.
     """
     names = _names(hosts)
     stems = ("ca", *SERVICES, *PEOPLE)
@@ -82,7 +87,7 @@ def _names(hosts: Iterable[str]) -> tuple[x509.GeneralName, ...]:
             name: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))
         except ValueError as error:
             if not _HOST.match(host):
-                raise CertificateError(f"{host!r} is neither a host name nor an IP address") from error
+                raise HostError(f"{host!r} is neither a host name nor an IP address") from error
             name = x509.DNSName(host)
         if name not in names:
             names.append(name)

@@ -66,7 +66,7 @@ def show_forecast(
         watch: seconds for which traffic is watched.
 
     Raises:
-        UsageError: a drop is none.
+        UsageError: a drop is none, or the plan or the policy cannot be used.
         CommandError: there is no forecast.
     """
     if spec.assignment == ASSIGNMENT_KEY:
@@ -77,7 +77,7 @@ def show_forecast(
     if answer.violations:
         if session.options.json:
             session.show(to_json(answer), str)
-        raise CommandError("\n".join(in_options(f"{one.field}: {one.description}") for one in answer.violations))
+        raise UsageError("\n".join(in_options(f"{one.field}: {one.description}") for one in answer.violations))
     session.show(to_json(answer), lambda: text.join(forecast_lines(model, answer)))
 
 

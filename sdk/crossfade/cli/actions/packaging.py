@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import importlib.util
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Final
 from crossfade.artifact import Architecture, Artifact, ArtifactError, package
 from crossfade.cli.actions.arrays import load_arrays
 from crossfade.cli.context import Session
-from crossfade.cli.errors import CommandError, UsageError
+from crossfade.cli.errors import CommandError, UsageError, refusal
 from crossfade.cli.text import plural, size
 from crossfade.loop import Loop
 from crossfade.strict_json import FieldError, decode, parse
@@ -25,6 +26,8 @@ _AS_OPTIONS: Final = {
     "(feature_names, --features)": "(--features)",
 }
 """What the packaging code says to those who call it from Python, in the command's words."""
+_OF_ONE_OPTION: Final = re.compile(r"\A(task|positive|precision|nan_policy)(?=: )")
+"""How it begins where one option alone is wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +55,7 @@ def package_module(session: Session, options: PackageOptions) -> None:
     """Packages a torch module.
 
     Raises:
-        UsageError: the architecture's name or config is none.
+        UsageError: an option's value can be none.
         CommandError: it cannot be packaged.
     """
     architecture = _architecture(options.architecture, options.config)
@@ -99,7 +102,7 @@ def _packaged(options: PackageOptions, architecture: Architecture | None) -> Art
             overwrite=options.overwrite,
         )
     except ArtifactError as error:
-        raise CommandError(_as_options(str(error))) from error
+        raise refusal(_as_options(str(error))) from error
     except ImportError as error:
         raise CommandError(f"packaging needs torch: pip install 'crossfade[torch]' ({error})") from error
 
@@ -107,7 +110,7 @@ def _packaged(options: PackageOptions, architecture: Architecture | None) -> Art
 def _as_options(message: str) -> str:
     for python, option in _AS_OPTIONS.items():
         message = message.replace(python, option)
-    return message
+    return _OF_ONE_OPTION.sub(lambda found: f"--{found[0].replace('_', '-')}", message)
 
 
 def _loop(path: Path | None) -> Loop | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossfade.cli.context import Session
-from crossfade.cli.errors import CommandError, UsageError
+from crossfade.cli.errors import CommandError, UsageError, refusal
 from crossfade.cli.render.profile import bins_text, summary_json, summary_text
 from crossfade.profile import ProfileError
 from crossfade.profiling import (
@@ -42,6 +42,7 @@ def profile_data(session: Session, options: ProfileOptions) -> None:
     """Shows a file of training data, and writes its reference profile where that was asked for.
 
     Raises:
+        UsageError: an option's value can be none, or not with this file.
         CommandError: the file cannot be read, or no profile can be made of it.
     """
     if options.to is not None:
@@ -51,7 +52,7 @@ def profile_data(session: Session, options: ProfileOptions) -> None:
         if options.to is not None:
             write_profile(options.to, profile_file(summary))
     except (TableError, ProfileError, FieldError) as error:
-        raise CommandError(str(error)) from error
+        raise refusal(str(error)) from error
 
     def text() -> str:
         parts = [summary_text(summary)]

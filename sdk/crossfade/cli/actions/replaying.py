@@ -8,7 +8,7 @@ from crossfade import names
 from crossfade.cli import text
 from crossfade.cli.actions.policy_check import violation_lines
 from crossfade.cli.context import Session
-from crossfade.cli.errors import CommandError
+from crossfade.cli.errors import CommandError, UsageError
 from crossfade.cli.options.policy import given_policy
 from crossfade.cli.options.rollout import parse_objective
 from crossfade.cli.registry_client import Registry, checked
@@ -58,6 +58,7 @@ def replay_rollout(
         itself: its stable version is judged against itself instead.
 
     Raises:
+        UsageError: it cannot be judged by what was given.
         CommandError: it cannot be replayed.
     """
     registry = Registry(session.connect.registry())
@@ -77,7 +78,8 @@ def replay_rollout(
     if answer.violations:
         if session.options.json:
             session.show(to_json(answer), str)
-        raise CommandError("\n".join(_violations(file, answer.violations)))
+        failure = UsageError if policy or objective else CommandError
+        raise failure("\n".join(_violations(file, answer.violations)))
     shown = itself_text if itself else replay_text
     session.show(to_json(answer), lambda: shown(rollout, answer, policy))
 

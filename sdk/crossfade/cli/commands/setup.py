@@ -11,7 +11,7 @@ from crossfade.cli.commands.publish import AssignmentOption, ObjectiveOption
 from crossfade.cli.common import Options
 from crossfade.cli.context import Session, command
 from crossfade.cli.ending import asks_for_json, run
-from crossfade.cli.errors import CommandError
+from crossfade.cli.errors import CommandError, UsageError
 
 _GROUP = "crossfade.commands"
 _HELP: Final = {"help_option_names": ["-h", "--help"]}
@@ -58,10 +58,19 @@ def dev(
     """Make a CA and a certificate per service and role, for trying mutual TLS."""
     import datetime as dt
 
-    from crossfade.cli.actions.certificates import PEOPLE, SERVICES, VALID_DAYS, CertificateError, make_certificates
+    from crossfade.cli.actions.certificates import (
+        PEOPLE,
+        SERVICES,
+        VALID_DAYS,
+        CertificateError,
+        HostError,
+        make_certificates,
+    )
 
     try:
         files = make_certificates(to, name or [], dt.datetime.now(dt.UTC))
+    except HostError as error:
+        raise UsageError(f"--name {error}") from error
     except CertificateError as error:
         raise CommandError(str(error)) from error
     session.show(
