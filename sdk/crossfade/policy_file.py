@@ -43,8 +43,8 @@ class Problem:
     """One thing that is wrong.
 
     Attributes:
-        line: from 1.
-        field: as `gates[1].metric`; empty: the whole file.
+        line: from 1; 0: it is about the file, whatever its lines say.
+        field: as `gates[1].metric`; empty: none alone.
         message: what is wrong, and what is allowed.
     """
 
@@ -95,7 +95,9 @@ class PolicyFile:
 
 
 def describe(source: str, problem: Problem) -> str:
-    """`policy.yaml:7: gates[1].metric: …`."""
+    """`policy.yaml:7: gates[1].metric: …`, or `policy.yaml cannot be read: …`."""
+    if not problem.line:
+        return f"{source} {problem.message}"
     return f"{source}:{problem.line}: " + (f"{problem.field}: " if problem.field else "") + problem.message
 
 
@@ -111,12 +113,12 @@ def load_policy(path: str | Path) -> PolicyFile:
         with file.open("rb") as opened:
             raw = opened.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
-            raise PolicyFileError(str(path), (Problem(1, "", f"it has more than {MAX_BYTES} bytes"),))
+            raise PolicyFileError(str(path), (Problem(0, "", f"has more than {MAX_BYTES:,} bytes"),))
         text = raw.decode()
     except OSError as error:
-        raise PolicyUnreadError(str(path), (Problem(1, "", f"it cannot be read: {error.strerror}"),)) from error
+        raise PolicyUnreadError(str(path), (Problem(0, "", f"cannot be read: {error.strerror}"),)) from error
     except UnicodeDecodeError as error:
-        raise PolicyFileError(str(path), (Problem(1, "", f"it is not UTF-8 at byte {error.start}"),)) from error
+        raise PolicyFileError(str(path), (Problem(0, "", f"is no text: not UTF-8 at byte {error.start}"),)) from error
     return parse_policy(text, str(path))
 
 

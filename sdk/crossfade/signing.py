@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
 _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
+_PRIVATE_KEY: Final = b"PRIVATE KEY-----"
+"""What a file of one has, in PEM, whatever its format."""
+_MAKES_KEY: Final = "`crossfade certs signing` makes a key"
 _MISSING: Final = "signatures need more packages: pip install 'crossfade[sign]'"
 
 
@@ -98,8 +101,12 @@ def sign_artifact(folder: Path, key: Path, password: str | None = None) -> Path:
         raise SigningError(f"{_MISSING} ({error})") from error
     if not (folder / MANIFEST_FILE).is_file():
         raise SigningError(f"{folder} has no {MANIFEST_FILE}: sign the folder that `crossfade package` has made")
-    if not key.is_file():
-        raise SigningError(f"{key} is no file: `crossfade certs signing` makes a key")
+    try:
+        is_key = _PRIVATE_KEY in key.read_bytes()
+    except OSError as error:
+        raise SigningError(f"{key} cannot be read: {error.strerror}; {_MAKES_KEY}") from error
+    if not is_key:
+        raise SigningError(f"{key} is no private key in PEM; {_MAKES_KEY}")
     target, temporary = folder / SIGNATURE_FILE, folder / f".{SIGNATURE_FILE}"
     left_out = [SIGNATURE_FILE, temporary.name]
     what = hashing.Config().set_ignored_paths(paths=left_out, ignore_git_paths=False)  # type: ignore[no-untyped-call]

@@ -142,17 +142,23 @@ class Connections:
         if channel is None:
             try:
                 channel = self._channels[target] = open_channel(target, self.tls, EACH_IN_TURN)
-            except (OSError, ValueError) as error:
-                raise CommandError(
-                    f"the TLS files cannot be used: {error}. See CROSSFADE_TLS_CERTIFICATE, CROSSFADE_TLS_KEY and "
-                    "CROSSFADE_TLS_CA; `crossfade certs dev` makes a set"
-                ) from error
+            except OSError as error:
+                raise _no_tls(f"{error.filename} cannot be read: {error.strerror}") from error
+            except ValueError as error:
+                raise _no_tls(str(error)) from error
         return channel
 
     def close(self) -> None:
         """Closes every channel."""
         for channel in self._channels.values():
             channel.close()
+
+
+def _no_tls(why: str) -> CommandError:
+    return CommandError(
+        f"the TLS files cannot be used: {why}. See CROSSFADE_TLS_CERTIFICATE, CROSSFADE_TLS_KEY and CROSSFADE_TLS_CA; "
+        "`crossfade certs dev` makes a set"
+    )
 
 
 def pages(fetch: Callable[[str], tuple[list[_Answer], str]], limit: int | None = None) -> Iterator[_Answer]:

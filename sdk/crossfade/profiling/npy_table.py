@@ -89,10 +89,12 @@ def mapped(path: Path) -> NDArray[Any]:
     """The array in a file, mapped into memory.
 
     Raises:
-        TableError: it is cut short, no array, or holds Python objects.
+        TableError: it is not there, cut short, no array, or holds Python objects.
     """
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise TableError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:
         # Of a broken head numpy may make anything: TokenError, OverflowError, TypeError.
         if "Python objects" in str(error):

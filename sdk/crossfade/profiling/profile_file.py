@@ -96,7 +96,7 @@ def read_profile(path: Path) -> ProfileFile:
         with path.open("rb") as file:
             data = file.read(MAX_MANIFEST_BYTES + 1)
     except OSError as error:
-        raise ProfileError(f"the profile {path} cannot be read: {error.strerror}") from error
+        raise ProfileError(f"{path} cannot be read: {error.strerror}") from error
     if len(data) > MAX_MANIFEST_BYTES:
         raise ProfileError(f"{path} is too large for a profile; {_MAKE}")
     try:

@@ -27,3 +27,8 @@ def test_a_signing_key_signs_an_artifact(
     assert "certs signing" in crossfade("sign", str(folder), "--key", str(tmp_path / "none"), code=1).stderr
     no_file = ("--password-file", str(tmp_path / "none"))
     assert "cannot be read" in crossfade("sign", str(folder), "--key", made["private"], *no_file, code=1).stderr
+    assert "is no private key" in crossfade("sign", str(folder), "--key", made["public"], code=1).stderr
+    (tmp_path / "latin").write_bytes("Pässwort".encode("latin-1"))
+    no_text = ("--password-file", str(tmp_path / "latin"))
+    said = crossfade("sign", str(folder), "--key", made["private"], *no_text, code=2).stderr
+    assert said == f"error: {tmp_path / 'latin'} is no text: not UTF-8 at byte 1; it has the password\n"

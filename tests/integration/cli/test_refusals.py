@@ -34,8 +34,12 @@ ID = "0f5a6d1e-0000-4000-8000-000000000005"
         (("predict", "m", "--input", "/nowhere.npy", "--segment", "A_B!"), 2, "error: segment 'A_B!' is not an id"),
         (("route", "m", "--segment", "A_B!"), 2, "error: segment 'A_B!' is not an id"),
         (("predict", "m", "--input", "/nowhere.npy", "--version", "é", "--stream"), 2, "error: --version 'é' has"),
-        (("publish", "m", "/nowhere", "--policy", "/nowhere.yaml"), 1, "error: /nowhere.yaml:1: it cannot be read"),
-        (("policy", "check", "/nowhere.yaml"), 1, "error: /nowhere.yaml:1: it cannot be read: No such file"),
+        (
+            ("publish", "m", "/nowhere", "--policy", "/nowhere.yaml"),
+            1,
+            "error: /nowhere.yaml cannot be read: No such file",
+        ),
+        (("policy", "check", "/nowhere.yaml"), 1, "error: /nowhere.yaml cannot be read: No such file"),
         (("feedback", "/nowhere.json", "low"), 1, "error: /nowhere.json cannot be read"),
         (("feedback", "x.json", "1", "--row", "64"), 2, "Invalid value for '--row'"),
         (("package", "nothing", "--example", "x.npy", "--to", "y"), 2, "error: 'nothing' names no model"),
@@ -57,6 +61,37 @@ def test_refusals(crossfade: Command, arguments: tuple[str, ...], code: int, wor
     result = crossfade(*arguments, code=code)
     assert words in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("predict", "m", "-i"),
+        ("feedback", "id", "--labels"),
+        ("publish", "m", "/nowhere", "--policy"),
+        ("forecast", "m", "--policy"),
+        ("policy", "check"),
+        ("profile",),
+        ("profile", "ROWS", "--label"),
+        ("package", "MODULE", "--to", "/nowhere", "--example"),
+        ("package", "MODULE", "--to", "/nowhere", "--example", "ROWS", "--reference"),
+        ("package", "MODULE", "--to", "/nowhere", "--example", "ROWS", "--profile"),
+        ("package", "MODULE", "--to", "/nowhere", "--example", "ROWS", "--loop"),
+        ("sign", "ARTIFACT", "--key"),
+        ("sign", "ARTIFACT", "--key", "ROWS", "--password-file"),
+    ],
+    ids=" ".join,
+)
+def test_every_file_that_cannot_be_read_is_named_with_the_reason(
+    crossfade: Command, sources: Path, artifact: Path, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    places = {"ROWS": sources / "rows.npy", "MODULE": f"{sources / 'model.py'}:make", "ARTIFACT": artifact}
+    said = [str(places.get(word, word)) for word in arguments]
+    absent, folder = tmp_path / "none.npy", tmp_path / "folder.npy"
+    folder.mkdir()
+    for file, why in ((absent, "No such file or directory"), (folder, "Is a directory")):
+        told = crossfade(*said, str(file), code=1).stderr
+        assert told.partition(";")[0].rstrip("\n") == f"error: {file} cannot be read: {why}"
 
 
 def test_nothing_answers(crossfade: Command, artifact: Path) -> None:

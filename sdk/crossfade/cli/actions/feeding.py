@@ -99,7 +99,7 @@ def labels_in(file: Path) -> list[str]:
     except OSError as error:
         raise CommandError(f"{file} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{file} is no text: it has one label per line") from error
+        raise UsageError(f"{file} is no text: not UTF-8 at byte {error.start}; it has one label per line") from error
 
 
 def _observation(prediction_id: str, row: int, label: str, *, as_values: bool) -> Observation:

@@ -7,7 +7,7 @@ import typer
 
 from crossfade.cli.commands.look import ModelArgument, SegmentOption
 from crossfade.cli.context import Session, command
-from crossfade.cli.errors import CommandError
+from crossfade.cli.errors import CommandError, UsageError
 
 PlanOption = Annotated[
     str, typer.Option("--plan", help="Shares step by step: 5%,25%, or 5%:10m,25%:1h, or shadow 20%,5%.")
@@ -170,6 +170,8 @@ def sign(
         signature = sign_artifact(folder, key, password)
     except OSError as error:
         raise CommandError(f"{password_file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{password_file} is no text: not UTF-8 at byte {error.start}; it has the password") from error
     except SigningError as error:
         raise CommandError(str(error)) from error
     session.show({"signature": str(signature.resolve())}, lambda: f"{signature}: signed with {key}")
