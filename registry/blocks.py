@@ -18,6 +18,7 @@ def in_blocks(
     weigh: Callable[[T], int],
     limit: int,
     most: int = FITTING_BYTES,
+    first: int = _FIRST_ROWS,
 ) -> Page[T]:
     """The first rows, as many as one answer holds, and one at least.
 
@@ -26,8 +27,9 @@ def in_blocks(
         weigh: what a row counts for: how many bytes of it are sent at least, where `most` is of bytes.
         limit: at most so many rows.
         most: what the rows of one answer may count for together.
+        first: rows of the first block, which is read whole whatever they count for.
     """
-    taken, weight, size = list[T](), 0, _FIRST_ROWS
+    taken, weight, size = list[T](), 0, first
     while len(taken) < limit:
         wanted = min(size, limit - len(taken))
         block = ask(taken[-1] if taken else None, wanted)
@@ -38,6 +40,9 @@ def in_blocks(
             taken.append(row)
         if len(block) < wanted:
             break
+        if weight > most:
+            # It comes alone; to see whether another one follows is not worth reading that.
+            return Page(taken, cut_short=True)
         # As many as may fit, if they are like those before.
         like = (most - weight) * len(taken) // max(weight, 1) + 1
         size = max(1, min(2 * size, _MOST_ROWS, like))

@@ -130,7 +130,8 @@ class ModelService:
             def ask(last: ModelView | None, wanted: int) -> list[ModelView]:
                 return _views(tx, tx.catalog.models(after if last is None else last.model.model, wanted))
 
-            return in_blocks(ask, _rows, limit, PAGE_ROWS)
+            # One alone may have more lanes and states than a page, which take a second to read.
+            return in_blocks(ask, _rows, limit, PAGE_ROWS, first=1)
 
         return self._unit_of_work.run(read, deadline=deadline, read_only=True)
 

@@ -56,6 +56,12 @@ def test_a_row_that_is_larger_than_an_answer_comes_alone() -> None:
     assert (len(page.rows), page.cut_short) == (1, True)
 
 
+def test_after_a_row_that_is_larger_than_an_answer_no_other_is_read() -> None:
+    table = Table([2 * FITTING_BYTES] * 9)
+    page = in_blocks(table.ask, table.octets, 10, first=1)
+    assert (len(page.rows), page.cut_short, table.blocks) == (1, True, [1])
+
+
 def test_large_rows_after_small_ones_are_not_all_read() -> None:
     table = Table([10] * 100 + [MIB] * 900)
     page = in_blocks(table.ask, table.octets, 1001)
