@@ -265,8 +265,9 @@ def _in_the_way(keys: Sequence[str]) -> str:
     if not key:
         return ""
     return (
-        f". Each time one row was there already ({key}): if that is so again, it stands where a Registry is to write, "
-        "as a row put in by hand or a table that was put back by itself does; take it out of the database"
+        f". Each time one row was there already ({key}): if that is so again, it stands where a Registry is to write. "
+        "If it was put in by hand, take it out of the database; if a table was put back by itself, it may be the one "
+        "that is right: put back all tables as they were at one moment"
     )
 
 
