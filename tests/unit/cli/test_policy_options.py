@@ -36,6 +36,10 @@ def test_a_period_or_a_share_alone_changes_the_plan_of_the_file(tmp_path: Path) 
     path.write_text("plan: [{share: 5%, period: 2h}]\n")
     (step,) = rollout_spec("", "20%", "", str(path), "").plan.steps
     assert (step.share_bps, step.period.seconds) == (2_000, 7_200)
+    with pytest.raises(UsageError, match=r"^--share: '5' has no %"):
+        rollout_spec("", "5", "", str(path), "")
+    with pytest.raises(UsageError, match=r"^--period: 'soon' is no duration"):
+        rollout_spec("", "", "soon", str(path), "")
 
 
 def test_a_rollout_like_another_is_started_by_its_options() -> None:

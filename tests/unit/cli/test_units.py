@@ -45,10 +45,11 @@ def test_a_duration_has_a_unit(text: str) -> None:
 def test_a_duration_without_a_unit_is_refused_in_a_file_and_in_an_option() -> None:
     with pytest.raises(PolicyFileError, match=r"p\.yaml:1: plan\[0\]\.period: '30' has no unit: write 30s"):
         parse_policy("plan: [{share: 5%, period: 30}]\n", "p.yaml")
-    with pytest.raises(UsageError, match="the plan: '30' has no unit"):
+    with pytest.raises(UsageError, match=r"^--plan: '30' has no unit"):
         rollout_spec("5%,25%:30", "", "", "", "")
-    with pytest.raises(UsageError, match="the plan: '30' has no unit"):
-        rollout_spec("", "", "30", "", "")
+    for share in ("", "5%"):
+        with pytest.raises(UsageError, match=r"^--period: '30' has no unit"):
+            rollout_spec("", share, "30", "", "")
     with pytest.raises(UsageError, match="--timeout: '5' has no unit"):
         wait_seconds("5", wait=True)
 
@@ -99,7 +100,7 @@ def test_what_is_no_share(text: str) -> None:
 
 def test_a_share_alone_is_neither_per_cent_nor_basis_points() -> None:
     for text in ("5", "50", "500"):
-        with pytest.raises(UsageError, match=f"the plan: '{text}' has no %: write 5%, or 0.05% for 5 basis points"):
+        with pytest.raises(UsageError, match=rf"^--share: '{text}' has no %: write 5%, or 0.05% for 5 basis points"):
             rollout_spec("", text, "", "", "")
     (step,) = parse_policy("plan: [{share_bps: 500}]\n", "p.yaml").plan.steps
     assert step.share_bps == 500

@@ -67,14 +67,11 @@ def _change(plan: TrafficPlan, share: str, period: str) -> None:
     """Sets a policy file's plan to what the options say otherwise."""
     if share and len(plan.steps) > 1:
         raise UsageError(f"--share says one share, and the policy's plan has {len(plan.steps)} steps: give --plan")
-    try:
-        for step in plan.steps:
-            if share:
-                step.share_bps = parse_share(share)
-            if period:
-                step.period.CopyFrom(to_duration(parse_duration(period)))
-    except ValueError as error:
-        raise UsageError(f"the plan: {error}") from error
+    for step in plan.steps:
+        if share:
+            step.share_bps = share_of(share, "--share")
+        if period:
+            step.period.CopyFrom(to_duration(seconds_of(period, "--period")))
 
 
 def start_options(rollout: Rollout) -> list[str]:
@@ -117,22 +114,23 @@ def _plan(plan: str, share: str, period: str) -> TrafficPlan | None:
         raise UsageError("--plan and --share both say the shares: give one of them")
     if not (plan or share or period):
         return None
+    option = "--share" if share else "--plan"
     parts = [part.strip() for part in (plan or share or f"{_DEFAULT_SHARE / 100:g}%").split(",")]
-    return TrafficPlan(steps=[_step(part, period) for part in parts])
+    return TrafficPlan(steps=[_step(part, period, option) for part in parts])
 
 
-def _step(part: str, period: str) -> Step:
+def _step(part: str, period: str, option: str) -> Step:
+    """A step, its share and its own period from `option`."""
     share, colon, own = part.removeprefix("shadow ").partition(":")
-    try:
-        step = Step(share_bps=parse_share(share))
-        if part.startswith("shadow "):
-            step.mode = MODE_SHADOW
-        if own or period:
-            step.period.CopyFrom(to_duration(parse_duration(own or period)))
-        elif colon:
-            raise ValueError(f"{part!r} has no period after the colon: write {share}:10m")
-    except ValueError as error:
-        raise UsageError(f"the plan: {error}") from error
+    step = Step(share_bps=share_of(share, option))
+    if part.startswith("shadow "):
+        step.mode = MODE_SHADOW
+    if own:
+        step.period.CopyFrom(to_duration(seconds_of(own, option)))
+    elif period:
+        step.period.CopyFrom(to_duration(seconds_of(period, "--period")))
+    elif colon:
+        raise UsageError(f"{option}: {part!r} has no period after the colon: write {share}:10m")
     return step
 
 
@@ -172,6 +170,18 @@ def wait_seconds(timeout: str, *, wait: bool) -> float | None:
         UsageError: the timeout is no duration.
     """
     return seconds_of(timeout, "--timeout") if wait else None
+
+
+def share_of(value: str, option: str) -> int:
+    """Basis points of a share option.
+
+    Raises:
+        UsageError: it is no share.
+    """
+    try:
+        return parse_share(value)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from error
 
 
 def seconds_of(value: str, option: str) -> float:
