@@ -30,17 +30,24 @@ _OTHER_FOLDER: Final = "choose a folder that can be written, with --data"
 
 def up(
     ctx: typer.Context,
-    data: Annotated[Path, typer.Option(help="Folder of the database, keys, cache and logs.")] = Path(".crossfade"),
+    data: Annotated[Path, typer.Option(help="Folder of the database, keys, cache and logs.", metavar="FOLDER")] = Path(
+        ".crossfade"
+    ),
     port: Annotated[
         int,
         typer.Option(
-            help="The Router's port; Registry, Worker and Evaluator take it −100, +100 and +200.", min=101, max=65_335
+            help="The Router's port; Registry, Worker and Evaluator take it −100, +100 and +200.",
+            min=101,
+            max=65_335,
+            metavar="PORT",
         ),
     ] = 8500,
-    otlp: Annotated[str, typer.Option(help="OTLP receiver of traces, as http://localhost:4317.")] = "",
+    otlp: Annotated[
+        str, typer.Option(help="OTLP receiver of traces, as http://localhost:4317.", metavar="ADDRESS")
+    ] = "",
     webhooks: Annotated[
         Path | None,
-        typer.Option(help="File of the webhooks that are told of outcomes (docs/registry.md)."),
+        typer.Option(help="File of the webhooks that are told of outcomes (docs/registry.md).", metavar="FILE"),
     ] = None,
     settings: Annotated[
         list[str] | None,

@@ -28,18 +28,25 @@ def forecast(
     drop: Annotated[
         list[str] | None,
         typer.Option(
-            "--drop", help="A harm to a gate: f1=0.02, accuracy=0.02, errors=1%; may be repeated.", show_default=False
+            "--drop",
+            help="A harm to a gate: f1=0.02, accuracy=0.02, errors=1%; may be repeated.",
+            show_default=False,
+            metavar="GATE=HARM",
         ),
     ] = None,
     segment: SegmentOption = "",
-    version: Annotated[str, typer.Option("--version", help="Whose classes count; default: the stable one's.")] = "",
+    version: Annotated[
+        str, typer.Option("--version", help="Whose classes count; default: the stable one's.", metavar="VERSION")
+    ] = "",
     plan: PlanOption = "",
     share: ShareOption = "",
     period: PeriodOption = "",
     policy: PolicyOption = "",
     assignment: AssignmentOption = "",
     objective: ObjectiveOption = "",
-    watch: Annotated[str, typer.Option("--watch", help="For how long traffic is watched, 1s to 60s.")] = "10s",
+    watch: Annotated[
+        str, typer.Option("--watch", help="For how long traffic is watched, 1s to 60s.", metavar="DURATION")
+    ] = "10s",
 ) -> None:
     """Show what a rollout needs at the traffic that the model has now.
 
@@ -56,7 +63,7 @@ def replay(
     session: Session,
     model: ModelArgument,
     rollout: Annotated[
-        int | None, typer.Option("--rollout", min=1, help="The rollout's number; default: the latest.")
+        int | None, typer.Option("--rollout", min=1, help="The rollout's number; default: the latest.", metavar="N")
     ] = None,
     segment: SegmentOption = "",
     policy: PolicyOption = "",

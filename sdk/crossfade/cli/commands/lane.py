@@ -39,7 +39,10 @@ def set_segment(
     model: ModelArgument,
     segment: SegmentArgument,
     version: Annotated[
-        str, typer.Option("--version", help="Its stable version; default: the default lane's.", show_default=False)
+        str,
+        typer.Option(
+            "--version", help="Its stable version; default: the default lane's.", show_default=False, metavar="VERSION"
+        ),
     ] = "",
     reason: ReasonOption = "",
     force: ForceOption = False,
@@ -75,7 +78,9 @@ def delete_segment(
 def undo(
     session: Session,
     model: ModelArgument,
-    to: Annotated[str, typer.Option("--to", help="A version that was stable before; default: the one before.")] = "",
+    to: Annotated[
+        str, typer.Option("--to", help="A version that was stable before; default: the one before.", metavar="VERSION")
+    ] = "",
     segment: SegmentOption = "",
     bad: Annotated[bool, typer.Option("--bad", help="The present version is FAILED for ever, not DEPRECATED.")] = False,
     cancel_rollout: CancelOption = False,
@@ -109,10 +114,13 @@ def history(
     session: Session,
     model: ModelArgument,
     at: Annotated[
-        str | None, typer.Option("--at", help="2026-11-24 14:00, 14:00 (today) or 2h (ago).", show_default=False)
+        str | None,
+        typer.Option("--at", help="2026-11-24 14:00, 14:00 (today) or 2h (ago).", show_default=False, metavar="TIME"),
     ] = None,
-    revision: Annotated[int, typer.Option("--revision", min=0, help="Of the routes, instead of a time.")] = 0,
-    number: Annotated[int, typer.Option("-n", min=1, help="At most so many changes.")] = 20,
+    revision: Annotated[
+        int, typer.Option("--revision", min=0, help="Of the routes, instead of a time.", metavar="N")
+    ] = 0,
+    number: Annotated[int, typer.Option("-n", min=1, help="At most so many changes.", metavar="N")] = 20,
 ) -> None:
     """Show what was production when.
 
@@ -136,7 +144,9 @@ def monitor(
         bool | None,
         typer.Option("--undo/--no-undo", help="An alert makes the version before stable again.", show_default=False),
     ] = None,
-    learn: Annotated[str, typer.Option("--learn", help="How long a version's past is learnt, as 1d or 2h.")] = "",
+    learn: Annotated[
+        str, typer.Option("--learn", help="How long a version's past is learnt, as 1d or 2h.", metavar="DURATION")
+    ] = "",
     reason: ReasonOption = "",
 ) -> None:
     """Show what stands out in a lane without a rollout, or change how it is watched.

@@ -10,15 +10,22 @@ from crossfade.cli.errors import UsageError
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="The model.", show_default=False)]
 EverySegmentOption = Annotated[
-    str | None, typer.Option("--segment", help="Only this segment's; '' is the default one.", show_default=False)
+    str | None,
+    typer.Option(
+        "--segment", help="Only this segment's; '' is the default one.", show_default=False, metavar="SEGMENT"
+    ),
 ]
 StateOption = Annotated[
-    list[str] | None, typer.Option("--state", help="Only those in this state; may be repeated.", show_default=False)
+    list[str] | None,
+    typer.Option("--state", help="Only those in this state; may be repeated.", show_default=False, metavar="STATE"),
 ]
-OfVersionOption = Annotated[str, typer.Option("--version", help="Only those of this version.")]
-SegmentOption = Annotated[str, typer.Option("--segment", help="The lane's segment; default: the default segment.")]
+OfVersionOption = Annotated[str, typer.Option("--version", help="Only those of this version.", metavar="VERSION")]
+SegmentOption = Annotated[
+    str, typer.Option("--segment", help="The lane's segment; default: the default segment.", metavar="SEGMENT")
+]
 RolloutOption = Annotated[
-    int | None, typer.Option("--rollout", min=1, help="The rollout's number; default: the lane's live one.")
+    int | None,
+    typer.Option("--rollout", min=1, help="The rollout's number; default: the lane's live one.", metavar="N"),
 ]
 _VERIFY: Final = "verify"
 """In the place of a model: the log is checked. A model of that name has its events among those of every model."""
@@ -36,7 +43,9 @@ def status(
         str | None, typer.Argument(metavar="MODEL", help="Default: every model.", show_default=False)
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again and again, until Ctrl-C.")] = False,
-    interval: Annotated[str, typer.Option("--interval", help="Time between two looks of --watch.")] = "2s",
+    interval: Annotated[
+        str, typer.Option("--interval", help="Time between two looks of --watch.", metavar="DURATION")
+    ] = "2s",
     exit_code: Annotated[
         bool,
         typer.Option(
@@ -104,7 +113,7 @@ def rollouts(
     state: StateOption = None,
     version: OfVersionOption = "",
     segment: EverySegmentOption = None,
-    number: Annotated[int, typer.Option("-n", min=1, help="At most so many.")] = 20,
+    number: Annotated[int, typer.Option("-n", min=1, help="At most so many.", metavar="N")] = 20,
 ) -> None:
     """List a model's rollouts, newest first."""
     from crossfade.cli.actions.named import require_named
@@ -132,7 +141,7 @@ def explain(
     session: Session,
     model: ModelArgument,
     rollout: Annotated[
-        int | None, typer.Option("--rollout", min=1, help="The rollout's number; default: the latest.")
+        int | None, typer.Option("--rollout", min=1, help="The rollout's number; default: the latest.", metavar="N")
     ] = None,
     segment: SegmentOption = "",
 ) -> None:
@@ -181,16 +190,20 @@ def events(
     second: Annotated[
         str | None, typer.Argument(metavar="MODEL", help="Default: every model.", show_default=False)
     ] = None,
-    rollout: Annotated[int | None, typer.Option("--rollout", min=1, help="Only this rollout's.")] = None,
+    rollout: Annotated[int | None, typer.Option("--rollout", min=1, help="Only this rollout's.", metavar="N")] = None,
     version: OfVersionOption = "",
     segment: EverySegmentOption = None,
     kind: Annotated[
         list[str] | None,
-        typer.Option("--type", help="Only these, as in rollout-promoted; may be repeated.", show_default=False),
+        typer.Option(
+            "--type", help="Only these, as in rollout-promoted; may be repeated.", show_default=False, metavar="TYPE"
+        ),
     ] = None,
-    since: Annotated[str, typer.Option("--since", help="2026-11-24 14:00, 14:00 (today) or 2h (ago).")] = "",
-    until: Annotated[str, typer.Option("--until", help="Before this moment.")] = "",
-    number: Annotated[int, typer.Option("-n", min=1, help="At most so many.")] = 50,
+    since: Annotated[
+        str, typer.Option("--since", help="2026-11-24 14:00, 14:00 (today) or 2h (ago).", metavar="TIME")
+    ] = "",
+    until: Annotated[str, typer.Option("--until", help="Before this moment.", metavar="TIME")] = "",
+    number: Annotated[int, typer.Option("-n", min=1, help="At most so many.", metavar="N")] = 50,
     verify: Annotated[bool, typer.Option("--verify", help="As the word verify.")] = False,
 ) -> None:
     """Show who did what, when and why; the newest last."""
@@ -240,9 +253,11 @@ def instances(session: Session) -> None:
 def route(
     session: Session,
     model: ModelArgument,
-    key: Annotated[str, typer.Option("--key", help="Routing key: user, session.")] = "",
-    segment: Annotated[str, typer.Option("--segment", help="The caller's segment.")] = "",
-    version: Annotated[str, typer.Option("--version", help="A pin: a version, @stable, @test or @previous.")] = "",
+    key: Annotated[str, typer.Option("--key", help="Routing key: user, session.", metavar="KEY")] = "",
+    segment: Annotated[str, typer.Option("--segment", help="The caller's segment.", metavar="SEGMENT")] = "",
+    version: Annotated[
+        str, typer.Option("--version", help="A pin: a version, @stable, @test or @previous.", metavar="VERSION")
+    ] = "",
 ) -> None:
     """Show which version a request would get, and why.
 

@@ -21,19 +21,29 @@ def register(app: typer.Typer) -> None:
 def predict(
     session: Session,
     model: ModelArgument,
-    source: Annotated[str, typer.Option("--input", "-i", help="Rows: FILE.npy, FILE.npz, FILE.json, or - for stdin.")],
-    key: Annotated[str, typer.Option("--key", help="Routing key: user, session.")] = "",
-    segment: Annotated[str, typer.Option("--segment", help="The caller's segment.")] = "",
-    version: Annotated[str, typer.Option("--version", help="A pin: a version, @stable, @test or @previous.")] = "",
-    rows: Annotated[int | None, typer.Option("--rows", min=1, help="Only the first rows of the input.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", help="Write the outputs to this .npz file.")] = None,
-    save: Annotated[Path | None, typer.Option("--save", help="Write the answer to this .json file, for feedback.")] = (
-        None
-    ),
-    timeout: Annotated[str, typer.Option("--timeout", help="The answer comes within this time or not at all.")] = "5s",
+    source: Annotated[
+        str, typer.Option("--input", "-i", help="Rows: FILE.npy, FILE.npz, FILE.json, or - for stdin.", metavar="FILE")
+    ],
+    key: Annotated[str, typer.Option("--key", help="Routing key: user, session.", metavar="KEY")] = "",
+    segment: Annotated[str, typer.Option("--segment", help="The caller's segment.", metavar="SEGMENT")] = "",
+    version: Annotated[
+        str, typer.Option("--version", help="A pin: a version, @stable, @test or @previous.", metavar="VERSION")
+    ] = "",
+    rows: Annotated[
+        int | None, typer.Option("--rows", min=1, help="Only the first rows of the input.", metavar="N")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Write the outputs to this .npz file.", metavar="FILE")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option("--save", help="Write the answer to this .json file, for feedback.", metavar="FILE")
+    ] = (None),
+    timeout: Annotated[
+        str, typer.Option("--timeout", help="The answer comes within this time or not at all.", metavar="DURATION")
+    ] = "5s",
     stream: Annotated[bool, typer.Option("--stream", help="Print the answer part by part, as it comes.")] = False,
     max_parts: Annotated[
-        int | None, typer.Option("--max-parts", min=1, help="With --stream: at most so many parts.")
+        int | None, typer.Option("--max-parts", min=1, help="With --stream: at most so many parts.", metavar="N")
     ] = None,
 ) -> None:
     """Send rows to a model and print what comes back."""
@@ -73,9 +83,13 @@ def feedback(
         list[str] | None,
         typer.Argument(metavar="LABEL...", help="What was true, row by row; - skips a row.", show_default=False),
     ] = None,
-    row: Annotated[int, typer.Option("--row", min=0, max=_LAST_ROW, help="The row of the first label.")] = 0,
+    row: Annotated[
+        int, typer.Option("--row", min=0, max=_LAST_ROW, help="The row of the first label.", metavar="N")
+    ] = 0,
     value: Annotated[bool, typer.Option("--value", help="The labels are numbers (regression).")] = False,
-    file: Annotated[Path | None, typer.Option("--labels", help="A file with one label per line.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--labels", help="A file with one label per line.", metavar="FILE")
+    ] = None,
 ) -> None:
     """Report what turned out to be true of a prediction."""
     from crossfade.cli.actions.feeding import send_feedback

@@ -10,19 +10,28 @@ from crossfade.cli.context import Session, command
 from crossfade.cli.errors import CommandError, UsageError
 
 PlanOption = Annotated[
-    str, typer.Option("--plan", help="Shares step by step: 5%,25%, or 5%:10m,25%:1h, or shadow 20%,5%.")
+    str,
+    typer.Option("--plan", help="Shares step by step: 5%,25%, or 5%:10m,25%:1h, or shadow 20%,5%.", metavar="STEPS"),
 ]
-ShareOption = Annotated[str, typer.Option("--share", help="Share of one step; default: 5%.")]
-PeriodOption = Annotated[str, typer.Option("--period", help="How long a step may take; default: 1h.")]
-PolicyOption = Annotated[str, typer.Option("--policy", help="Policy file (YAML); see crossfade policy check.")]
+ShareOption = Annotated[str, typer.Option("--share", help="Share of one step; default: 5%.", metavar="SHARE")]
+PeriodOption = Annotated[
+    str, typer.Option("--period", help="How long a step may take; default: 1h.", metavar="DURATION")
+]
+PolicyOption = Annotated[
+    str, typer.Option("--policy", help="Policy file (YAML); see crossfade policy check.", metavar="FILE")
+]
 AssignmentOption = Annotated[
-    str, typer.Option("--assignment", help="request: each is drawn by itself (default); key: sticky by routing key.")
+    str,
+    typer.Option(
+        "--assignment", help="request: each is drawn by itself (default); key: sticky by routing key.", metavar="HOW"
+    ),
 ]
 ObjectiveOption = Annotated[
     str,
     typer.Option(
         "--objective",
         help="non-inferior: no worse than stable (default); superior: an A/B test, better in the primary gate.",
+        metavar="OBJECTIVE",
     ),
 ]
 ApprovalOption = Annotated[bool, typer.Option("--approval", help="Promote it only after crossfade approve.")]
@@ -30,7 +39,7 @@ IncompatibleOption = Annotated[
     bool, typer.Option("--allow-incompatible", help="Although its signature differs from the stable version's.")
 ]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for the outcome; end with 0 only if it is a good one.")]
-TimeoutOption = Annotated[str, typer.Option("--timeout", help="Longest time of --wait.")]
+TimeoutOption = Annotated[str, typer.Option("--timeout", help="Longest time of --wait.", metavar="DURATION")]
 
 
 def register(app: typer.Typer) -> None:
@@ -46,9 +55,14 @@ def profile(
     data: Annotated[
         Path, typer.Argument(metavar="FILE", help="Training data: .csv, .npy or .parquet.", show_default=False)
     ],
-    to: Annotated[Path | None, typer.Option("--to", help="Write the reference profile here, for package.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Write the reference profile here, for package.", metavar="FILE")
+    ] = None,
     label: Annotated[
-        str, typer.Option("--label", help="The column of right answers, for class balance; or a .npy beside a .npy.")
+        str,
+        typer.Option(
+            "--label", help="The column of right answers, for class balance; or a .npy beside a .npy.", metavar="COLUMN"
+        ),
     ] = "",
     features: Annotated[
         list[str] | None,
@@ -65,7 +79,10 @@ def profile(
         typer.Option("--codes", help="A text column's texts, as the model's 0, 1, 2.", metavar="COLUMN=A,B,C"),
     ] = None,
     input_name: Annotated[
-        str, typer.Option("--input", help="The model's input that the columns are; default: its first of floats.")
+        str,
+        typer.Option(
+            "--input", help="The model's input that the columns are; default: its first of floats.", metavar="NAME"
+        ),
     ] = "",
     bins: Annotated[bool, typer.Option("--bins", help="Show every bin, too.")] = False,
     no_header: Annotated[bool, typer.Option("--no-header", help="The first line of a .csv is a row.")] = False,
@@ -95,33 +112,52 @@ def profile(
 def package(
     session: Session,
     module: Annotated[str, typer.Argument(metavar="MODULE:NAME", help="path/to/file.py:name or package.module:name.")],
-    example: Annotated[Path, typer.Option("--example", help="Rows that show types and shapes (.npy or .npz).")],
-    to: Annotated[Path, typer.Option("--to", help="The artifact's new folder.")],
+    example: Annotated[
+        Path, typer.Option("--example", help="Rows that show types and shapes (.npy or .npz).", metavar="FILE")
+    ],
+    to: Annotated[Path, typer.Option("--to", help="The artifact's new folder.", metavar="FOLDER")],
     reference: Annotated[
-        Path | None, typer.Option("--reference", help="Training inputs, for drift (.npy or .npz).")
+        Path | None, typer.Option("--reference", help="Training inputs, for drift (.npy or .npz).", metavar="FILE")
     ] = None,
     profile: Annotated[
-        Path | None, typer.Option("--profile", help="Instead of --reference: what crossfade profile --to wrote.")
+        Path | None,
+        typer.Option("--profile", help="Instead of --reference: what crossfade profile --to wrote.", metavar="FILE"),
     ] = None,
-    classes: Annotated[str, typer.Option("--classes", help="Class names, in the scores' order: keep,churn.")] = "",
-    positive: Annotated[str, typer.Option("--positive", help="The class that precision and recall are about.")] = "",
-    task: Annotated[str, typer.Option("--task", help="classification, regression or other; default: inferred.")] = "",
-    features: Annotated[str, typer.Option("--features", help="Names of the input's columns: age,income.")] = "",
+    classes: Annotated[
+        str, typer.Option("--classes", help="Class names, in the scores' order: keep,churn.", metavar="NAMES")
+    ] = "",
+    positive: Annotated[
+        str, typer.Option("--positive", help="The class that precision and recall are about.", metavar="CLASS")
+    ] = "",
+    task: Annotated[
+        str, typer.Option("--task", help="classification, regression or other; default: inferred.", metavar="TASK")
+    ] = "",
+    features: Annotated[
+        str, typer.Option("--features", help="Names of the input's columns: age,income.", metavar="NAMES")
+    ] = "",
     precision: Annotated[
-        str, typer.Option("--precision", help="What workers run it in: auto, fp32, bf16 or fp16.")
+        str, typer.Option("--precision", help="What workers run it in: auto, fp32, bf16 or fp16.", metavar="PRECISION")
     ] = "auto",
     nan_policy: Annotated[
-        str, typer.Option("--nan-policy", help="Of requests with NaN or infinities: propagate (to it) or raise.")
+        str,
+        typer.Option(
+            "--nan-policy", help="Of requests with NaN or infinities: propagate (to it) or raise.", metavar="POLICY"
+        ),
     ] = "propagate",
     architecture: Annotated[
-        str, typer.Option("--architecture", help="Store the weights alone, for Workers that have this architecture.")
+        str,
+        typer.Option(
+            "--architecture", help="Store the weights alone, for Workers that have this architecture.", metavar="NAME"
+        ),
     ] = "",
     config: Annotated[
         str, typer.Option("--config", help="What the architecture is built with, as JSON.", metavar="JSON")
     ] = "",
     loop: Annotated[
         Path | None,
-        typer.Option("--loop", help="The module is one step of answers in parts: a .json with feeds, parts, …"),
+        typer.Option(
+            "--loop", help="The module is one step of answers in parts: a .json with feeds, parts, …", metavar="FILE"
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an artifact that stands there.")] = False,
 ) -> None:
@@ -154,9 +190,11 @@ def package(
 def sign(
     session: Session,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The packaged model.", show_default=False)],
-    key: Annotated[Path, typer.Option("--key", help="The private key (PEM); crossfade certs signing makes one.")],
+    key: Annotated[
+        Path, typer.Option("--key", help="The private key (PEM); crossfade certs signing makes one.", metavar="FILE")
+    ],
     password_file: Annotated[
-        Path | None, typer.Option("--password-file", help="The password of an encrypted key.")
+        Path | None, typer.Option("--password-file", help="The password of an encrypted key.", metavar="FILE")
     ] = None,
 ) -> None:
     """Sign a packaged model, so that Workers which trust the key load it: writes DIR/model.sig (OpenSSF Model Signing).
@@ -181,11 +219,12 @@ def publish(
     session: Session,
     model: ModelArgument,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The artifact's folder.", show_default=False)],
-    version: Annotated[str, typer.Option("--version", help="Its id; default: the next vN.")] = "",
+    version: Annotated[str, typer.Option("--version", help="Its id; default: the next vN.", metavar="VERSION")] = "",
     uri: Annotated[
-        str, typer.Option("--uri", help="Where workers fetch the same folder (s3://…); default: file://DIR.")
+        str,
+        typer.Option("--uri", help="Where workers fetch the same folder (s3://…); default: file://DIR.", metavar="URI"),
     ] = "",
-    description: Annotated[str, typer.Option("--description", help="What changed.")] = "",
+    description: Annotated[str, typer.Option("--description", help="What changed.", metavar="TEXT")] = "",
     segment: SegmentOption = "",
     plan: PlanOption = "",
     share: ShareOption = "",
@@ -258,7 +297,7 @@ def try_(
     model: ModelArgument,
     version: Annotated[str, typer.Argument(metavar="VERSION", help="A published version.", show_default=False)],
     segment: SegmentOption = "",
-    ttl: Annotated[str, typer.Option("--ttl", help="For how long, 7d at most.")] = "1h",
+    ttl: Annotated[str, typer.Option("--ttl", help="For how long, 7d at most.", metavar="DURATION")] = "1h",
     off: Annotated[bool, typer.Option("--off", help="Let it go.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until a worker has it ready.")] = False,
     timeout: TimeoutOption = "15m",

@@ -7,7 +7,9 @@ import typer
 from crossfade.cli.commands.look import ModelArgument, RolloutOption, SegmentOption
 from crossfade.cli.context import Session, command
 
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why, in one sentence; it stands in the audit log.")]
+ReasonOption = Annotated[
+    str, typer.Option("--reason", help="Why, in one sentence; it stands in the audit log.", metavar="TEXT")
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Although too few workers have the version ready.")]
 
 

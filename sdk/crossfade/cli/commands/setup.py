@@ -37,7 +37,10 @@ def check(
     session: Session,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The policy file (YAML).", show_default=False)],
     task: Annotated[
-        str, typer.Option("--task", help="classification, regression or other; decides on the default gates.")
+        str,
+        typer.Option(
+            "--task", help="classification, regression or other; decides on the default gates.", metavar="TASK"
+        ),
     ] = "classification",
     objective: ObjectiveOption = "",
     assignment: AssignmentOption = "",
@@ -50,9 +53,10 @@ def check(
 
 def dev(
     session: Session,
-    to: Annotated[Path, typer.Option("--to", help="The folder.")],
+    to: Annotated[Path, typer.Option("--to", help="The folder.", metavar="FOLDER")],
     name: Annotated[
-        list[str] | None, typer.Option("--name", help="One more host name or IP address of the servers.")
+        list[str] | None,
+        typer.Option("--name", help="One more host name or IP address of the servers.", metavar="HOST"),
     ] = None,
 ) -> None:
     """Make a CA and a certificate per service and role, for trying mutual TLS."""
@@ -87,8 +91,8 @@ def dev(
 
 def signing(
     session: Session,
-    to: Annotated[Path, typer.Option("--to", help="The folder.")],
-    name: Annotated[str, typer.Option("--name", help="What the two files are called.")] = "signing",
+    to: Annotated[Path, typer.Option("--to", help="The folder.", metavar="FOLDER")],
+    name: Annotated[str, typer.Option("--name", help="What the two files are called.", metavar="NAME")] = "signing",
 ) -> None:
     """Make a key that signs artifacts, for crossfade sign, and its public key, for Workers."""
     from crossfade.signing import SigningError, make_signing_key

@@ -46,8 +46,10 @@ def retry(session: Session, name: NameArgument) -> None:
 def drop(
     session: Session,
     name: NameArgument,
-    model: Annotated[str, typer.Option("--model", help="Only this model's events.")] = "",
-    before: Annotated[str, typer.Option("--before", help="Only older ones: 2026-11-24 14:00, 14:00 or 2h.")] = "",
+    model: Annotated[str, typer.Option("--model", help="Only this model's events.", metavar="MODEL")] = "",
+    before: Annotated[
+        str, typer.Option("--before", help="Only older ones: 2026-11-24 14:00, 14:00 or 2h.", metavar="TIME")
+    ] = "",
 ) -> None:
     """Forget what a webhook has yet to be told.
 
