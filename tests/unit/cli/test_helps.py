@@ -33,3 +33,8 @@ def lines(path: tuple[str, ...]) -> list[str]:
 def test_every_option_says_what_it_takes(path: tuple[str, ...]) -> None:
     """Its type alone, `<str>`, says nothing of it."""
     assert [line for line in lines(path) if line.startswith("  -") and "<" in line.partition("   ")[0]] == []
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_what_a_command_does_is_said_in_a_line_of_the_list(path: tuple[str, ...]) -> None:
+    assert [line for line in lines(path) if line.startswith("  ") and line.endswith("...")] == []

@@ -48,7 +48,7 @@ def forecast(
         str, typer.Option("--watch", help="For how long traffic is watched, 1s to 60s.", metavar="DURATION")
     ] = "10s",
 ) -> None:
-    """Show what a rollout needs at the traffic that the model has now.
+    """Show what a rollout needs at the model's present traffic.
 
     Requests, batches and labels per gate, and how long they take.
     """
@@ -70,10 +70,10 @@ def replay(
     objective: ObjectiveOption = "",
     itself: Annotated[bool, typer.Option("--itself", help="Judge the stable version against itself (A/A).")] = False,
 ) -> None:
-    """Show what another policy would have decided about a rollout, and when.
+    """Show what another policy would have decided, and when.
 
-    From its recorded looks alone; without --policy by its own. With --itself: what the judge would have said of
-    stable's control arm against the rest of stable. Harm there means that it is misled by the traffic.
+    Of a rollout, from its recorded looks alone; without --policy by its own. With --itself: what the judge would have
+    said of stable's control arm against the rest of stable. Harm there means that it is misled by the traffic.
     """
     from crossfade.cli.actions.replaying import replay_rollout
 

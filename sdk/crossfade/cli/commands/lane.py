@@ -149,9 +149,9 @@ def monitor(
     ] = "",
     reason: ReasonOption = "",
 ) -> None:
-    """Show what stands out in a lane without a rollout, or change how it is watched.
+    """Show what stands out without a rollout, or change the watch.
 
-    The stable version is held against its reference profile and against its own first day.
+    The lane's stable version is held against its reference profile and against its own first day.
     """
     from crossfade.cli.actions.monitoring import change_monitor, show_monitor
 

@@ -87,7 +87,7 @@ def profile(
     bins: Annotated[bool, typer.Option("--bins", help="Show every bin, too.")] = False,
     no_header: Annotated[bool, typer.Option("--no-header", help="The first line of a .csv is a row.")] = False,
 ) -> None:
-    """Show what training data looks like, and make its reference profile.
+    """Look at training data, and make its reference profile.
 
     Per feature: its bins, missing values, extremes; of the label: the class balance. Drift is measured against it.
     Columns are said by name; by position, from 0, where the file has no names.
@@ -197,9 +197,9 @@ def sign(
         Path | None, typer.Option("--password-file", help="The password of an encrypted key.", metavar="FILE")
     ] = None,
 ) -> None:
-    """Sign a packaged model, so that Workers which trust the key load it: writes DIR/model.sig (OpenSSF Model Signing).
+    """Sign a packaged model, for Workers which trust the key.
 
-    It may be signed after it was published, and signed anew.
+    It writes DIR/model.sig (OpenSSF Model Signing), also after the model was published, and anew.
     """
     from crossfade.signing import SigningError, sign_artifact
 

@@ -59,7 +59,10 @@ def dev(
         typer.Option("--name", help="One more host name or IP address of the servers.", metavar="HOST"),
     ] = None,
 ) -> None:
-    """Make a CA and a certificate per service and role, for trying mutual TLS."""
+    """Make a CA and certificates, for trying mutual TLS.
+
+    There is one for each service and each role.
+    """
     import datetime as dt
 
     from crossfade.cli.actions.certificates import (
@@ -94,7 +97,10 @@ def signing(
     to: Annotated[Path, typer.Option("--to", help="The folder.", metavar="FOLDER")],
     name: Annotated[str, typer.Option("--name", help="What the two files are called.", metavar="NAME")] = "signing",
 ) -> None:
-    """Make a key that signs artifacts, for crossfade sign, and its public key, for Workers."""
+    """Make a pair of keys that artifacts are signed with.
+
+    The private one is for crossfade sign, the public one for Workers.
+    """
     from crossfade.signing import SigningError, make_signing_key
 
     private, public = to / f"{name}.key", to / f"{name}.pem"

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def webhooks(session: Session) -> None:
-    """List who is told of events over HTTP, and what they do not take."""
+    """List who is told of events over HTTP, and what waits for them."""
     from crossfade.cli.registry_client import Registry
     from crossfade.cli.render.jsons import list_json
     from crossfade.cli.render.tables import webhooks_table
