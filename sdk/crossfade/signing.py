@@ -54,6 +54,9 @@ def make_signing_key(private: Path, public: Path) -> None:
     for file, content, mode in ((private, private_pem(key), 0o600), (public, shown, 0o644)):
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SigningError(f"{file.parent} cannot be made a folder: {error.strerror}") from error
+        try:
             write_new(file, content, mode)
         except FileExistsError as error:
             raise SigningError(f"{file} is there already, and keys are never overwritten") from error

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import stat
 from pathlib import Path
 
@@ -118,6 +119,9 @@ def test_what_is_not_there_is_said(folder: Path, keys: tuple[Path, Path], tmp_pa
         sign_artifact(folder, tmp_path / "none.key")
     with pytest.raises(SigningError, match="there already"):
         make_signing_key(*keys)
+    within_a_file = keys[0] / "a.key"
+    with pytest.raises(SigningError, match=f"^{re.escape(str(keys[0]))} cannot be made a folder: File exists"):
+        make_signing_key(within_a_file, within_a_file.with_suffix(".pem"))
 
 
 def test_an_encrypted_key(folder: Path, tmp_path: Path) -> None:
