@@ -82,6 +82,13 @@ def test_a_forecast() -> None:
     assert str(forecast_lines("churn", shown)[-1]) == "  It ends after about 1 min, if the version is like v1."
 
 
+def test_without_calls_no_margin_is_blamed() -> None:
+    shown = answer(step(gate("errors", policy_pb2.METRIC_ERRORS, safe=None), concludes=False))
+    assert "look at the gates' margins" in str(forecast_lines("churn", shown)[-1])
+    shown.attempts_per_second = 0
+    assert str(forecast_lines("churn", shown)[-1]).startswith("  No call came while it was watched, so that nothing ")
+
+
 def test_what_is_not_forecast_is_named() -> None:
     shown = answer(step(gate("errors", policy_pb2.METRIC_ERRORS)))
     shown.steps[0].left_out.extend(["errors in eu", "paired_accuracy"])

@@ -48,6 +48,10 @@ _NO_FORECAST: Final = (
 )
 
 
+_NO_CALLS: Final = (
+    "No call came while it was watched, so that nothing can be said of when it ends: have the model called meanwhile, "
+    "or watch it for longer with --watch."
+)
 _UNSEEN: Final = "Not forecast, since nothing of it was counted"
 
 
@@ -141,6 +145,8 @@ def forecast_lines(model: str, answer: evaluator_pb2.ForecastResponse) -> list[T
         lines += [Text(f"  {_sentence(one)}") for one in step.warnings]
         if step.concludes:
             lines.append(Text(f"  {_ending(step, answer.stable)}"))
+        elif not answer.attempts_per_second:
+            lines.append(Text(f"  {_NO_CALLS}"))
         else:
             told = advice(step, len(answer.steps))
             lines.append(Text(f"  It cannot conclude in its period at this traffic: {told}"))
