@@ -19,6 +19,10 @@ def test_a_lane_is_watched_otherwise_and_not_at_all(crossfade: Command, crossfad
     assert crossfade_json("monitor", "watched")["settings"] == {"off": True, "undo": True, "learn": "7200s"}
     assert "watched is not watched" in crossfade("monitor", "watched").stdout
     assert "load tests" in crossfade("events", "watched").stdout
+    said = crossfade("monitor", "watched", "--learn", "3h").stdout
+    assert said == (
+        "watched is not watched; what was changed counts once crossfade monitor watched --on watches it again\n"
+    )
     crossfade("monitor", "watched", "--on", "--no-undo")
     assert crossfade_json("monitor", "watched")["settings"]["undo"] is False
 

@@ -52,13 +52,18 @@ def change_monitor(
         request.update_mask.paths.append("learn")
         request.settings.learn.FromMilliseconds(round(seconds_of(learn, "--learn") * 1000))
     after = registry.set_monitor(request)
-    session.show(to_json(after), lambda: Text(_changed(after, model)))
+    session.show(to_json(after), lambda: Text(_changed(after, model, off=on is False)))
 
 
-def _changed(after: Monitor, model: str) -> str:
+def _changed(after: Monitor, model: str, *, off: bool) -> str:
+    """What is so now; `off`: that it is not watched is what was asked for."""
     name = f"{model} {after.segment}".rstrip()
-    if after.settings.off:
+    if off:
         return f"{name} is not watched any more: {monitor_on(model, after.segment)} watches it again"
+    if after.settings.off:
+        return (
+            f"{name} is not watched; what was changed counts once {monitor_on(model, after.segment)} watches it again"
+        )
     learn = text.span(text.duration_seconds(after.settings.learn))
     then = "makes the version before stable again, once" if after.settings.undo else "is told and changes nothing"
     return f"{name} is watched while no rollout is live: a version's past is learnt for {learn}, and an alert {then}"
