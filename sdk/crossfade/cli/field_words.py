@@ -30,6 +30,7 @@ _ACTIONS: Final = (
     ("cancel that, then withdraw it", "abort that, then withdraw it"),
     ("cancel that to start it in another way", "abort that to start it in another way"),
     ("is live; cancel it, or repeat", "is live; abort it, or repeat"),
+    ("so it is not possible to cancel it;", "so it is not possible to abort it;"),
 )
 """What a message tells to do, and the commands that do it."""
 _POSSIBLE: Final = re.compile(r"(?<=possible now: )[a-z ,]+")

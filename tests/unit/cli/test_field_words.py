@@ -41,6 +41,10 @@ from crossfade.cli.field_words import in_options
             "rollout 4 (v3) is live; abort it, or repeat with --force",
         ),
         (
+            "rollout 1 (v2) is PROMOTED, so it is not possible to cancel it; it has ended",
+            "rollout 1 (v2) is PROMOTED, so it is not possible to abort it; it has ended",
+        ),
+        (
             "it is not possible to advance it; possible now: resume, roll back, end as inconclusive, cancel",
             "it is not possible to advance it; possible now: resume, rollback, abort",
         ),
