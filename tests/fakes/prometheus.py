@@ -70,12 +70,13 @@ class FakePrometheus:
         until = self.now if selection.until is None else selection.until
         found = []
         for labels, samples in self.kept.items():
-            named = dict(labels)
-            matching = named["__name__"] in selection.names and all(
-                named.get(label, "") in values for label, values in selection.labels.items()
-            )
             inside = {when: value for when, value in samples.items() if until - selection.span < when <= until}
-            if matching and inside:
+            if not inside:
+                continue
+            named = dict(labels)
+            if named["__name__"] in selection.names and all(
+                named.get(label, "") in values for label, values in selection.labels.items()
+            ):
                 found.append(RawSeries(named, inside))
         return found
 

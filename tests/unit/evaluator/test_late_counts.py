@@ -1,75 +1,16 @@
 """Looks at counts that come late, through a Prometheus server: whole rollouts, and what a wrong clock does to them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-
 import pytest
 
 from evaluator.ports import ProcessView
 from evaluator.sources.prometheus_source import PrometheusSource
-from evaluator.terms import Terms
 from evaluator.verdict.decision import Action
-from evaluator.window.readings import Reading
-from services.common.policy.drafts import PlanDraft, StepDraft
 from tests.fakes.clock import ManualClock
-from tests.fakes.metrics import Behaviour, Fleet
+from tests.fakes.metrics import Behaviour
 from tests.fakes.prometheus import FakePrometheus
 from tests.fakes.rollouts import demo_plan, demo_terms, trial
-from tests.unit.evaluator.world import DRAFT, NAME, Counters, World, world
-
-STALE = 10.0
-
-
-@dataclass
-class Scraped(Counters):
-    """The fleet's counts, as a Prometheus has them that scrapes each 2 s, a second before the look.
-
-    Attributes:
-        clock: the Evaluator's.
-        ahead: by how many seconds the server's clock is ahead of it.
-        scraping: False: it scrapes no more.
-    """
-
-    clock: ManualClock = field(default_factory=ManualClock)
-    prometheus: FakePrometheus = field(default_factory=FakePrometheus)
-    ahead: float = 0.0
-    scraping: bool = True
-
-    def age(self, terms: Terms) -> float:
-        return self._source.age(terms)
-
-    async def read(self, processes: Sequence[ProcessView], terms: Terms, timeout: float) -> Sequence[Reading]:
-        self.prometheus.now = round((self.clock.now() + self.ahead) * 1000)
-        return await self._source.read(processes, terms, timeout)
-
-    def scrape(self) -> None:
-        """Scrapes every page, if it still does."""
-        self.prometheus.now = round((self.clock.now() + self.ahead) * 1000)
-        for one in self.fleet.instances if self.scraping else ():
-            self.prometheus.scrape(one.name, one.store.snapshot())
-
-    @property
-    def _source(self) -> PrometheusSource:
-        return PrometheusSource(self.prometheus, self.clock)
-
-
-class ScrapedWorld(World):
-    """A scrape in the middle of the time between two looks."""
-
-    def flow(self, seconds: float = 2.0) -> None:
-        super().flow(seconds / 2)
-        assert isinstance(self.source, Scraped)
-        self.source.scrape()
-        super().flow(seconds / 2)
-
-
-def made(period: float = 120.0, **fleet: object) -> tuple[ScrapedWorld, Scraped, Fleet]:
-    policy = replace(DRAFT, stale_after=STALE)
-    base = world(policy=policy, plan=PlanDraft((StepDraft(5000, period=period),)))
-    for name, value in fleet.items():
-        setattr(base.source.fleet, name, value)
-    source = Scraped(base.source.fleet, clock=base.clock)
-    return ScrapedWorld(base.ledger, source, base.clock, base.spans), source, source.fleet
+from tests.unit.evaluator.scraped_world import made
+from tests.unit.evaluator.world import NAME
 
 
 async def test_a_good_version_is_promoted() -> None:
