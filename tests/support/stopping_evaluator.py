@@ -1,7 +1,8 @@
-"""`python -m tests.support.stopping_evaluator FILE`: an Evaluator that may be stopped just before it acts.
+"""`python -m tests.support.stopping_evaluator FILE [look]`: an Evaluator that may be stopped just before it acts.
 
-Of all that are started with the same FILE, the first that is about to roll back writes its process id there and waits
-for FILE's .go, with the RPC's etag and look in its hands. What became of the RPC then stands in FILE's .outcome.
+Of all that are started with the same FILE, the first that is about to roll back (with `look`: to record a judged look)
+writes its process id there and waits for FILE's .go, with the RPC's etag and look in its hands. What became of the RPC
+then stands in FILE's .outcome.
 """
 
 import os
@@ -12,11 +13,15 @@ from pathlib import Path
 from typing import Final
 
 from evaluator.__main__ import main
+from evaluator.evidence.state import Look
 from evaluator.ports import RolloutView
 from evaluator.rpc.registry_client import RegistryClient
 from evaluator.verdict.decision import Action, Decision
+from evaluator.window.counts import Counts
 
 _GLANCE_SECONDS: Final = 0.01
+LOOK: Final = "look"
+"""As the second argument: it is stopped in the middle of a look."""
 
 
 async def _noted(acting: Awaitable[None], file: Path) -> None:
@@ -33,28 +38,45 @@ async def _noted(acting: Awaitable[None], file: Path) -> None:
         made.rename(file)
 
 
-def stop_once(file: Path) -> None:
-    """Makes `act` stop the process, once among all that share the file."""
+async def _once(acting: Awaitable[None], file: Path) -> None:
+    """Stops before the RPC, once among all that share the file."""
+    try:
+        with file.open("x") as made:
+            made.write(str(os.getpid()))
+    except FileExistsError:
+        await acting
+        return
+    # Nothing else is to happen in this process until the test has stopped it and lets it go on.
+    while not file.with_suffix(".go").exists():
+        time.sleep(_GLANCE_SECONDS)  # noqa: ASYNC251
+    await _noted(acting, file.with_suffix(".outcome"))
+
+
+def stop_before_a_rollback(file: Path) -> None:
+    """Makes `act` stop the process."""
     act = RegistryClient.act
 
     async def stopping(self: RegistryClient, rollout: RolloutView, sequence: int, decision: Decision) -> None:
-        if decision.action is Action.ROLLBACK:
-            try:
-                with file.open("x") as made:
-                    made.write(str(os.getpid()))
-            except FileExistsError:
-                pass
-            else:
-                # Nothing else is to happen in this process until the test has stopped it and lets it go on.
-                while not file.with_suffix(".go").exists():
-                    time.sleep(_GLANCE_SECONDS)  # noqa: ASYNC251
-                await _noted(act(self, rollout, sequence, decision), file.with_suffix(".outcome"))
-                return
-        await act(self, rollout, sequence, decision)
+        acting = act(self, rollout, sequence, decision)
+        await (_once(acting, file) if decision.action is Action.ROLLBACK else acting)
 
     RegistryClient.act = stopping  # type: ignore[method-assign]
 
 
+def stop_in_a_look(file: Path) -> None:
+    """Makes `record` stop the process, which has read and concluded by then."""
+    record = RegistryClient.record
+
+    async def stopping(
+        self: RegistryClient, name: str, look: Look, policy_hash: str, cursor: Counts, decision: Decision
+    ) -> None:
+        recording = record(self, name, look, policy_hash, cursor, decision)
+        await (_once(recording, file) if look.judged else recording)
+
+    RegistryClient.record = stopping  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
-    stop_once(Path(sys.argv[1]))
+    stop = stop_in_a_look if LOOK in sys.argv[2:] else stop_before_a_rollback
+    stop(Path(sys.argv[1]))
     main()
