@@ -111,7 +111,7 @@ class LaneRollouts(LaneChanges):
         if step >= len(live.spec.plan):
             raise FailedPreconditionError(
                 "TRANSITION_ILLEGAL",
-                f"{live.title} is in the last of its {len(live.spec.plan)} steps; promote it or roll it back",
+                f"{live.title} is in its last step; promote it or roll it back",
                 state=live.state,
             )
         following = live.spec.plan[step]

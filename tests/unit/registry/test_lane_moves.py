@@ -138,7 +138,7 @@ def test_a_step_is_told_by_why_it_was_gone_to_or_by_what_it_is(reason: str) -> N
 
 def test_last_step_cannot_be_advanced() -> None:
     lane = running_lane(500)
-    with pytest.raises(FailedPreconditionError, match="last of its 1 steps"):
+    with pytest.raises(FailedPreconditionError, match="is in its last step"):
         lane.advance(OUTCOME, both(), force=True)
 
 
