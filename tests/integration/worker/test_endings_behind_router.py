@@ -16,6 +16,8 @@ from tests.integration.worker.routed import route
 from tests.integration.worker.test_front_ends import processes_of
 from tests.support.wait import until
 
+pytestmark = pytest.mark.timeout(300)
+
 
 class Calls:
     """Calls of a Router, by a client that tries nothing again.
@@ -91,7 +93,7 @@ async def test_what_ends_a_test_version_is_answered_by_stable_until_that_has_fai
         calls = Calls(channel)
         await until(lambda: set(calls.answered) == {"v0", "v1"}, 30)
         poisoned: list[str] = []
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(180):
             while registry.state("scores", "v1") != "FAILED":
                 poisoned.append(await calls.by(told(what)))
         later = {await calls.by(reference_rows(1)) for _ in range(20)}
@@ -125,7 +127,7 @@ async def test_a_test_version_that_leaks_is_ended_and_answered_for_by_stable(
         calls = Calls(channel)
         await until(lambda: set(calls.answered) == {"v0", "v1"}, 30)
         leaked: list[str] = []
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(180):
             while registry.state("scores", "v1") != "FAILED":
                 # Either version answers it: nothing is wrong with the answer.
                 leaked.append(await calls.by(told(LEAK)))
@@ -141,7 +143,6 @@ async def test_a_test_version_that_leaks_is_ended_and_answered_for_by_stable(
     assert after == {"v0": before["v0"]}
 
 
-@pytest.mark.timeout(300)
 async def test_engines_that_are_killed_amid_rows_that_front_ends_run_cost_no_caller_an_answer(
     registry: FakeRegistry, start_worker: Any, router: Router, caller_of: Any, artifacts: Any, want: Any
 ) -> None:
