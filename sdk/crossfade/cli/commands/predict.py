@@ -37,7 +37,7 @@ def predict(
     ] = None,
     save: Annotated[
         Path | None, typer.Option("--save", help="Write the answer to this .json file, for feedback.", metavar="FILE")
-    ] = (None),
+    ] = None,
     timeout: Annotated[
         str, typer.Option("--timeout", help="The answer comes within this time or not at all.", metavar="DURATION")
     ] = "5s",

@@ -1,6 +1,7 @@
 """How a rollout is to be done, from the options of `publish` and `start`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from crossfade.cli.errors import UsageError
 from crossfade.cli.options.policy import given_policy
@@ -21,6 +22,8 @@ from crossfade.registry.v1.service_pb2 import RolloutSpec
 
 _DEFAULT_SHARE = 500
 _DEFAULT_PERIOD = 3_600
+
+_Parsed = TypeVar("_Parsed")
 
 
 def rollout_spec(
@@ -178,10 +181,7 @@ def share_of(value: str, option: str) -> int:
     Raises:
         UsageError: it is no share.
     """
-    try:
-        return parse_share(value)
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}") from error
+    return _parsed(parse_share, value, option)
 
 
 def seconds_of(value: str, option: str) -> float:
@@ -190,7 +190,11 @@ def seconds_of(value: str, option: str) -> float:
     Raises:
         UsageError: it is no duration.
     """
+    return _parsed(parse_duration, value, option)
+
+
+def _parsed(parse: Callable[[str], _Parsed], value: str, option: str) -> _Parsed:
     try:
-        return parse_duration(value)
+        return parse(value)
     except ValueError as error:
         raise UsageError(f"{option}: {error}") from error
