@@ -49,11 +49,10 @@ async def _measure(forks: ForkServer, stack: ExitStack, folder: Path) -> None:
         routers: dict[str, Way] = {}
         tests: dict[str, Way] = {}
         for number, (name, share, net) in enumerate(_WAYS):
-            test = served.enter_async_context(serve(forks, nets[net], settings, version="v2"))
-            tests[name] = await test
-            await until_serving(tests[name].address)
-            lane = _lane(stable.address, tests[name].address, share)
-            routers[name] = serve_table(stack, folder / f"router{number}", lane)
+            test = await served.enter_async_context(serve(forks, nets[net], settings, version="v2"))
+            await until_serving(test.address)
+            tests[name] = test
+            routers[name] = serve_table(stack, folder / f"router{number}", _lane(stable.address, test.address, share))
         for way in (stable, *routers.values()):
             await until_serving(way.address)
         rounds = await take_turns(routers, _ROUNDS, _calls)

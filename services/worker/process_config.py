@@ -1,6 +1,5 @@
 """What a version's process is started with."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,9 +33,3 @@ class ChildConfig:
     credentials: Credentials
     cores: frozenset[int] = frozenset()
     pinned: tuple[int, ...] = ()
-
-    @property
-    def free_cores(self) -> frozenset[int] | None:
-        """Where front-ends that stay on a processor may run when they do not any more; None: they move as it is."""
-        # Those that the container has no share of are left out by the kernel.
-        return (self.cores or frozenset(range(os.cpu_count() or 1))) if self.pinned else None

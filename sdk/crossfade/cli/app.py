@@ -24,6 +24,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_options)
     for group in (
+        commands.artifact,
         commands.publish,
         commands.look,
         commands.evaluator,

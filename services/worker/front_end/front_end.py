@@ -96,7 +96,7 @@ class FrontEnd:
             classifies=manifest.scores is not None,
             on_batch=self._servicer.on_batch,
             on_lost=on_lost,
-            on_full=Overload(self._clock, partial(give_way, config.free_cores)).refused,
+            on_full=Overload(self._clock, partial(give_way, config.cores if config.pinned else None)).refused,
             checks=(
                 FiniteInputs(manifest.signature, manifest.nan_policy).check,
                 Ranges(manifest.signature, bounds).check,

@@ -22,13 +22,18 @@ def stay_on(core: int) -> None:
 
 
 def give_way(cores: Collection[int] | None) -> None:
-    """Lowers this thread's priority for good (nice(2)); with `cores` all of the process's threads run on any of them
-    from now on: a version's engine finds no processor to itself while each has a front-end that stays there.
+    """Lowers this thread's priority for good (nice(2)), and stays on one processor no longer: a version's engine finds
+    none to itself while each has a front-end that stays there.
+
+    Args:
+        cores: where all of the process's threads run from now on; empty: on any; None: where they do now.
     """
     os.nice(_LOWER)
     if cores is None:
         return
+    # Those that the container has no share of are left out by the kernel.
+    anywhere = cores or range(os.cpu_count() or 1)
     for thread in _THREADS.iterdir():
         # It may have ended.
         with contextlib.suppress(OSError):
-            os.sched_setaffinity(int(thread.name), cores)
+            os.sched_setaffinity(int(thread.name), anywhere)

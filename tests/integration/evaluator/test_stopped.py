@@ -1,9 +1,7 @@
 """Three Evaluators as processes, one of them stopped with its decision in its hands."""
 
 import asyncio
-import os
 import signal
-import sys
 import uuid
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from crossfade.registry.v1 import resources_pb2, service_pb2
 from tests.fakes.metrics import Behaviour
 from tests.integration.evaluator.conftest import MakeScene
 from tests.integration.evaluator.scene import quick_terms
+from tests.integration.evaluator.stoppable import evaluators
 from tests.integration.evaluator.test_rollouts_over_grpc import check_that_each_count_is_in_one_window, ended
 from tests.support.wait import until
 
@@ -25,20 +24,8 @@ STOPPED_SECONDS = 60.0
 async def test_an_evaluator_that_was_stopped_before_its_rpc_is_refused(scene: MakeScene, tmp_path: Path) -> None:
     made = await scene(quick_terms(500))
     made.fleet.test = Behaviour(errors=0.05)
-    stopped, said = tmp_path / "stopped", tmp_path / "said"
-    settings = {"CROSSFADE_REGISTRY": made.registry, "CROSSFADE_LISTEN": "127.0.0.1:0", "CROSSFADE_POLL_SECONDS": "0.1"}
-    with said.open("wb") as log:
-        processes = [
-            await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.support.stopping_evaluator", str(stopped)),
-                env={**os.environ, **settings},
-                stdout=log,
-                stderr=log,
-            )
-            for _ in range(3)
-        ]
-    try:
-        await until(lambda: said.read_text().count('"serving"') == 3, seconds=30)
+    stopped = tmp_path / "stopped"
+    async with evaluators(made, stopped, 3) as processes:
         await made.publish(looked_at=True)
         await until(lambda: stopped.exists() and stopped.read_text(), seconds=60)
         late = next(process for process in processes if process.pid == int(stopped.read_text()))
@@ -68,8 +55,3 @@ async def test_an_evaluator_that_was_stopped_before_its_rpc_is_refused(scene: Ma
         assert events.count("ROLLOUT_ROLLED_BACK") == 1
         assert (await made.rollout()).outcome == rollout.outcome
         await check_that_each_count_is_in_one_window(made)
-    finally:
-        for process in processes:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()

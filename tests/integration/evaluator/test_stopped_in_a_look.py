@@ -1,11 +1,7 @@
 """Two Evaluators as processes, one of them stopped in the middle of a look and continued a minute later."""
 
 import asyncio
-import os
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +9,7 @@ import pytest
 from crossfade.registry.v1 import resources_pb2
 from tests.integration.evaluator.conftest import MakeScene
 from tests.integration.evaluator.scene import Scene, quick_terms
+from tests.integration.evaluator.stoppable import evaluators
 from tests.integration.evaluator.test_rollouts_over_grpc import check_that_each_count_is_in_one_window, ended
 from tests.support.stopping_evaluator import LOOK
 from tests.support.wait import until
@@ -20,31 +17,6 @@ from tests.support.wait import until
 STOPPED_SECONDS = 60.0
 """Longer than leases, deadlines and connections last."""
 LOOKS = 10
-
-
-@asynccontextmanager
-async def evaluators(made: Scene, stopped: Path) -> AsyncIterator[list[asyncio.subprocess.Process]]:
-    """Two processes that serve; they end with the test."""
-    said = stopped.with_suffix(".log")
-    settings = {"CROSSFADE_REGISTRY": made.registry, "CROSSFADE_LISTEN": "127.0.0.1:0", "CROSSFADE_POLL_SECONDS": "0.1"}
-    with said.open("wb") as log:
-        processes = [
-            await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.support.stopping_evaluator", str(stopped), LOOK),
-                env={**os.environ, **settings},
-                stdout=log,
-                stderr=log,
-            )
-            for _ in range(2)
-        ]
-    try:
-        await until(lambda: said.read_text().count('"serving"') == 2, seconds=60)
-        yield processes
-    finally:
-        for process in processes:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
 
 
 async def looks_go_on(made: Scene) -> int:
@@ -59,7 +31,7 @@ async def test_a_look_that_was_stopped_for_a_minute_counts_nothing_again(scene: 
     # Until a person agrees it lives.
     made.approved, made.fleet.rate = True, 500.0
     stopped = tmp_path / "stopped"
-    async with evaluators(made, stopped) as processes:
+    async with evaluators(made, stopped, 2, LOOK) as processes:
         await made.publish(looked_at=True)
         await until(lambda: stopped.exists() and stopped.read_text(), seconds=60)
         (late,) = (process for process in processes if process.pid == int(stopped.read_text()))

@@ -1,6 +1,8 @@
 """A test version whose model ends its process, hangs or leaks, behind a Router: callers notice nothing."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -55,6 +57,24 @@ class Calls:
             await asyncio.sleep(self._pause_seconds)
 
 
+@asynccontextmanager
+async def answered_by_v0_in_the_end(app: Any, router: Router) -> AsyncIterator[Calls]:
+    """Calls that both versions answer; in the end v0 does alone, by the process that it had."""
+
+    def pids() -> dict[str, int]:
+        return {key.version: pid for key, pid in app.supervisor.pids().items()}
+
+    before = pids()
+    async with aio.insecure_channel(router.address) as channel:
+        calls = Calls(channel)
+        await until(lambda: set(calls.answered) == {"v0", "v1"}, 30)
+        yield calls
+        later = {await calls.by(reference_rows(1)) for _ in range(20)}
+        await calls.stop()
+    assert later == {"v0"}
+    assert pids() == {"v0": before["v0"]}
+
+
 def has_failed(registry: FakeRegistry, words: str) -> None:
     """Fails unless v1 has crashed twice, and for the reason given."""
     serving = registry.serving("scores", "v1")
@@ -87,23 +107,15 @@ async def test_what_ends_a_test_version_is_answered_by_stable_until_that_has_fai
     app = await start_worker(architectures="linear", hang_seconds=3.0)
     await caller_of("v0")
     await caller_of("v1")
-    before = {key.version: pid for key, pid in app.supervisor.pids().items()}
     await route(registry, router, {"stable": stable, "test": test})
-    async with aio.insecure_channel(router.address) as channel:
-        calls = Calls(channel)
-        await until(lambda: set(calls.answered) == {"v0", "v1"}, 30)
+    async with answered_by_v0_in_the_end(app, router) as calls:
         poisoned: list[str] = []
         async with asyncio.timeout(180):
             while registry.state("scores", "v1") != "FAILED":
                 poisoned.append(await calls.by(told(what)))
-        later = {await calls.by(reference_rows(1)) for _ in range(20)}
-        await calls.stop()
     assert set(poisoned) == {"v0"}
     assert len(poisoned) >= 2
-    assert later == {"v0"}
     has_failed(registry, words)
-    after = {key.version: pid for key, pid in app.supervisor.pids().items()}
-    assert after == {"v0": before["v0"]}
 
 
 async def test_a_test_version_that_leaks_is_ended_and_answered_for_by_stable(
@@ -121,11 +133,8 @@ async def test_a_test_version_that_leaks_is_ended_and_answered_for_by_stable(
     app = await start_worker(device="cpu", architectures="linear", version_memory_bytes=300_000_000)
     await caller_of("v0")
     await caller_of("v1")
-    before = {key.version: pid for key, pid in app.supervisor.pids().items()}
     await route(registry, router, {"stable": stable, "test": test})
-    async with aio.insecure_channel(router.address) as channel:
-        calls = Calls(channel)
-        await until(lambda: set(calls.answered) == {"v0", "v1"}, 30)
+    async with answered_by_v0_in_the_end(app, router) as calls:
         leaked: list[str] = []
         async with asyncio.timeout(180):
             while registry.state("scores", "v1") != "FAILED":
@@ -134,13 +143,8 @@ async def test_a_test_version_that_leaks_is_ended_and_answered_for_by_stable(
                 # The Worker looks once a second, and this machine has memory for a while only.
                 assert leaked.count("v1") < 200, "nobody ended it"
                 await asyncio.sleep(0.05)
-        later = {await calls.by(reference_rows(1)) for _ in range(20)}
-        await calls.stop()
     assert set(leaked) == {"v0", "v1"}
-    assert later == {"v0"}
     has_failed(registry, "it may take 300 MB (CROSSFADE_VERSION_MEMORY_BYTES)")
-    after = {key.version: pid for key, pid in app.supervisor.pids().items()}
-    assert after == {"v0": before["v0"]}
 
 
 async def test_engines_that_are_killed_amid_rows_that_front_ends_run_cost_no_caller_an_answer(

@@ -21,7 +21,11 @@ FILES = {"program.pt2": b"not really a program" * 1000, "golden.npz": b"nor gold
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    folder = tmp_path / "published"
+    return publish(tmp_path / "published")
+
+
+def publish(folder: Path) -> Path:
+    """Makes an artifact's folder."""
     folder.mkdir()
     for name, data in FILES.items():
         (folder / name).write_bytes(data)

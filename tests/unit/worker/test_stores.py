@@ -11,7 +11,7 @@ from services.worker.artifacts.cache import ArtifactCache
 from services.worker.artifacts.sources import SCHEMES, folder_of
 from services.worker.domain import LoadError
 from tests.fakes.stores import has_store, lacks_package
-from tests.unit.worker.test_fetch import FILES, reference, write_manifest
+from tests.unit.worker.test_fetch import FILES, publish, reference
 
 PACKAGES: Final = {
     "s3": "s3fs",
@@ -28,12 +28,7 @@ PACKAGES: Final = {
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
     """An artifact's folder."""
-    folder = tmp_path / "published"
-    folder.mkdir()
-    for name, data in FILES.items():
-        (folder / name).write_bytes(data)
-    write_manifest(folder)
-    return folder
+    return publish(tmp_path / "published")
 
 
 def test_credentials_that_were_exchanged_count_at_the_next_attempt(
